@@ -1,0 +1,62 @@
+//! Where everything lies on a host.
+//!
+//! ```text
+//! <home>/                          0700
+//!   agent.sock                     the API (protocol.rs)
+//!   agent/                         the keeper shim of the agent: its log, its pid
+//!   store/                         release::Store: objects/, releases/<app>/<id>/
+//!   edge/                          control.sock, table.json, the edge's shim and log
+//!   apps/<app>/<environment>/
+//!     state.json                   lease and desired state, replaced whole
+//!     journal.jsonl                engine::journal, one CRC'd line per entry
+//!     values/<values id>.json      variable values, 0600
+//!     instances/<instance id>/     shim.json, exit.json, control.sock, instance.json
+//!     logs/<service>/              output of all instances of a service
+//!     data/                        SQLite files, uploads
+//!     tasks/                       output of jobs, functions, migrations
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::protocol::Scope;
+
+/// The agent's folder on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// A home at `path`; nothing is created.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The agent's API.
+    pub fn agent_socket(&self) -> PathBuf {
+        self.0.join("agent.sock")
+    }
+
+    /// Folder of the agent's keeper.
+    pub fn agent_folder(&self) -> PathBuf {
+        self.0.join("agent")
+    }
+
+    /// Folder of the edge.
+    pub fn edge_folder(&self) -> PathBuf {
+        self.0.join("edge")
+    }
+
+    /// Releases and objects.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Folder of one environment of one app.
+    pub fn environment(&self, scope: &Scope) -> PathBuf {
+        self.0.join("apps").join(scope.app.as_str()).join(scope.environment.as_str())
+    }
+}

@@ -1,0 +1,202 @@
+//! What can be asked of an agent: JSON over HTTP/1.1 on `<home>/agent.sock`.
+//!
+//! - `POST /v1/call` with a [`Request`] answers 200 and a [`Reply`], or 400 to 500 and a
+//!   [`TargetError`](engine::target::TargetError).
+//! - `GET /v1/logs?app=A&environment=E[&service=S][&lines=N][&follow=true]` streams [`LogLine`]s as JSON lines.
+
+use std::collections::BTreeMap;
+
+use engine::{
+    desired::{Desired, Observed},
+    journal::Entry,
+    target::{Fence, Task, TaskEnd},
+};
+use serde::{Deserialize, Serialize};
+use stack::{AppName, EnvironmentName, ResourceName, Revision, ValuesId};
+
+/// One environment of one app on a host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scope {
+    /// The app.
+    pub app: AppName,
+    /// The environment.
+    pub environment: EnvironmentName,
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.app, self.environment)
+    }
+}
+
+/// A call.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// About which environment; `None` for calls about the host.
+    pub scope: Option<Scope>,
+    /// What.
+    pub call: Call,
+}
+
+/// What is asked. All but `Info`, `Scopes` and `Shutdown` need a scope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "call")]
+pub enum Call {
+    /// About the agent itself. Answers `Info`.
+    Info,
+    /// Which environments live here. Answers `Scopes`.
+    Scopes,
+    /// `Target::lock`. Answers `Fence`.
+    Lock {
+        /// `user@machine`.
+        holder: String,
+        /// How long without a sign of life.
+        ttl_ms: u64,
+    },
+    /// `Target::renew`. Answers `Done`.
+    Renew {
+        /// Token.
+        fence: Fence,
+        /// From now.
+        ttl_ms: u64,
+    },
+    /// `Target::unlock`. Answers `Done`.
+    Unlock {
+        /// Token.
+        fence: Fence,
+    },
+    /// `Target::observe`. Answers `Observed`.
+    Observe,
+    /// `Target::ship` for a release that is in the host's store already: verifies it. Answers `Done`.
+    Ship {
+        /// Which.
+        revision: Revision,
+        /// Token.
+        fence: Fence,
+    },
+    /// `Target::want`. Answers `Done`.
+    Want {
+        /// The whole desired state.
+        desired: Desired,
+        /// Token.
+        fence: Fence,
+    },
+    /// `Target::task`. Answered when it ended, with `Task`.
+    Task {
+        /// Which.
+        task: Task,
+        /// Token.
+        fence: Fence,
+    },
+    /// `Target::journal`. Answers `Journal`.
+    Journal,
+    /// `Target::append`. Answers `Done`.
+    Append {
+        /// The entry.
+        entry: Entry,
+        /// Token.
+        fence: Fence,
+    },
+    /// Keeps a set of variable values, readable by the agent's user alone. Answers `Values`.
+    /// The same values always get the same id on this host.
+    PutValues {
+        /// By name; secrets among them.
+        values: BTreeMap<String, String>,
+        /// Names of those that are secret: redacted from every log.
+        secrets: Vec<String>,
+    },
+    /// Past runs of jobs and functions, newest first. Answers `Runs`.
+    Runs,
+    /// Stops the edge (once no environment is wanted) and the agent. Instances keep running unless nothing is
+    /// wanted. Answers `Done`.
+    Shutdown,
+}
+
+/// What is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "reply")]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// About the agent.
+    Info {
+        /// Version of the binary.
+        version: String,
+        /// BLAKE3 of the binary, so that the CLI knows when to replace it.
+        binary: String,
+        /// Process id.
+        pid: u32,
+        /// Since when.
+        started_at: jiff::Timestamp,
+    },
+    /// Environments on this host.
+    Scopes {
+        /// In order.
+        scopes: Vec<Scope>,
+    },
+    /// A lease.
+    Fence {
+        /// Its token.
+        fence: Fence,
+    },
+    /// What is.
+    Observed {
+        /// Boxed for size.
+        observed: Box<Observed>,
+    },
+    /// A task ended.
+    Task {
+        /// How.
+        end: TaskEnd,
+    },
+    /// The journal.
+    Journal {
+        /// Oldest first.
+        entries: Vec<Entry>,
+    },
+    /// A set of values is kept.
+    Values {
+        /// Under this id.
+        id: ValuesId,
+    },
+    /// Runs of jobs and functions.
+    Runs {
+        /// Newest first, at most 100.
+        runs: Vec<Run>,
+    },
+}
+
+/// One run of a job or function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// The job or function, as in `job.match`.
+    pub name: String,
+    /// When it began.
+    pub started_at: jiff::Timestamp,
+    /// How long it took, once it ended.
+    pub millis: Option<u64>,
+    /// Exit code, once it ended; 128 + signal when killed.
+    pub code: Option<i32>,
+    /// From 1; more than 1 after a retry.
+    pub attempt: u32,
+}
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was written, UTC.
+    pub at: jiff::Timestamp,
+    /// `service.api`, `job.match`.
+    pub source: String,
+    /// The instance.
+    pub instance: String,
+    /// `out` or `err`.
+    pub stream: String,
+    /// The line, redacted, without its end.
+    pub line: String,
+}
+
+/// The resource a log or a run belongs to, from its name.
+pub fn source_name(kind: stack::Kind, name: &ResourceName) -> String {
+    format!("{kind}.{name}")
+}

@@ -1,0 +1,4 @@
+//! The reverse proxy: accepts visitors, routes, balances, holds, drains.
+
+pub mod control;
+pub mod table;

@@ -1,0 +1,154 @@
+//! The route table: everything the edge knows, as one document that is swapped whole.
+//!
+//! The agent writes it to `table.json` in the edge's folder and tells the edge; the edge compiles it into a
+//! [`Compiled`](crate) form behind an atomic pointer. Requests that began under the old table finish under it.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use observe::probe::Probe;
+use serde::{Deserialize, Serialize};
+
+/// The whole document.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Table {
+    /// Rises with each change; the edge reports the one it serves.
+    pub version: u64,
+    /// One per address.
+    pub listeners: Vec<Listener>,
+    /// Groups of instances, by an id such as `jobsprint/production/service.api`.
+    pub pools: BTreeMap<String, Pool>,
+    /// Static sites, by an id such as `jobsprint/production/site.web`.
+    pub sites: BTreeMap<String, Site>,
+    /// Networks whose `X-Forwarded-For` is believed (S4.P10, T17), as CIDR.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+}
+
+/// One address and the hosts it serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Where visitors connect.
+    pub address: SocketAddr,
+    /// Host name (lowercase, no port) to its routes. `*.name` matches one or more labels before `name`.
+    pub hosts: BTreeMap<String, Vec<PathRule>>,
+    /// Answers any host that is not listed; 404 when absent.
+    pub fallback: Option<Vec<PathRule>>,
+}
+
+/// What answers below one path prefix. The longest prefix that matches whole segments wins.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathRule {
+    /// Starts with `/`.
+    pub path: String,
+    /// What answers.
+    pub action: Action,
+    /// Name in metrics, as in `api.jobsprint.io/`.
+    pub name: String,
+    /// The prefix is removed before passing on.
+    pub strip: bool,
+    /// Token bucket per client address or for all.
+    pub limit: Option<Limit>,
+    /// Origins that may call from a page; each is echoed one at a time (T4).
+    pub cors: Option<Vec<String>>,
+    /// A cookie keeps a visitor on one instance.
+    pub sticky: bool,
+    /// `Upgrade` is passed through.
+    pub websocket: bool,
+    /// Largest request body in bytes; more is 413.
+    pub max_body: Option<u64>,
+    /// Headers added to each response unless the application set them (S4.P9).
+    pub headers: Vec<(String, String)>,
+}
+
+/// What a rule does with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Passes it to a pool.
+    Pool(String),
+    /// Serves a file of a site.
+    Site(String),
+    /// 308 to the same path and query at this scheme and host, as in `https://jobsprint.io`; without a scheme
+    /// the visitor's own is kept.
+    Redirect(String),
+}
+
+/// A rate limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Requests per `period`; also the burst.
+    pub requests: u32,
+    /// In how long.
+    pub period: Duration,
+    /// Counted for each client address (IPv6 by /64), or for everybody together.
+    pub per_client: bool,
+}
+
+/// A group of interchangeable instances.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The instances.
+    pub upstreams: Vec<Upstream>,
+    /// How they are checked; `None`: never taken out by a check, only by failed connections.
+    pub probe: Option<Probe>,
+    /// How long a request waits for an instance when none is available, before 503.
+    pub hold: Duration,
+}
+
+/// One instance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// The instance's id; the same id in the next table keeps its health and counters.
+    pub id: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The revision it belongs to: weights and counters are per revision.
+    pub revision: String,
+    /// Share of visitors for its whole revision in this pool, relative to the other revisions; 0: no new requests.
+    /// All upstreams of one revision carry the same number.
+    pub weight: u32,
+}
+
+/// A static site: one folder per release that may still be asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Site {
+    /// Folders in order of preference. A file missing in the chosen one is looked for in the others, so that a
+    /// page loaded from the old release still finds its scripts.
+    pub roots: Vec<SiteRoot>,
+    /// An unknown path gets `index.html` when the client accepts HTML and the path does not look like a file.
+    pub spa: bool,
+}
+
+/// One release's files of a site.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SiteRoot {
+    /// The folder; `<folder>.index.json` beside it is a `release::SiteIndex`-shaped [`SiteIndex`].
+    pub folder: PathBuf,
+    /// The revision, for weights and counters.
+    pub revision: String,
+    /// Share of visitors; 0: only a fallback for missing files.
+    pub weight: u32,
+}
+
+/// What is known of each file of a site since it was packed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteIndex {
+    /// By path without a leading slash, as in `assets/app.3f9c2a1b.js`.
+    pub files: BTreeMap<String, SiteFile>,
+}
+
+/// One file of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFile {
+    /// Bytes, uncompressed.
+    pub size: u64,
+    /// BLAKE3 of the content, hexadecimal: the strong `ETag`.
+    pub digest: String,
+    /// `Content-Type` value.
+    pub content_type: String,
+    /// The name carries a hash of the content: cached for a year, `immutable` (S4.P8).
+    pub hashed: bool,
+    /// Precompressed variants that lie beside it: `br`, `gzip`, `zstd` mapped to their sizes in bytes. The files
+    /// are called `<name>.br`, `<name>.gz`, `<name>.zst`.
+    pub variants: BTreeMap<String, u64>,
+    /// When the content changed, seconds since 1970: `Last-Modified`.
+    pub modified: i64,
+}

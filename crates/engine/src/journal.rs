@@ -1,0 +1,138 @@
+//! The journal of one environment: what happened, in order, durable before the next thing happens.
+//!
+//! It lives with the environment (on its hosts), not with the person: whoever comes next can read what the last
+//! deploy did and finish or undo it. Deploy records are a fold over it, never a second truth.
+
+use serde::{Deserialize, Serialize};
+use stack::{ResourceName, Revision};
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When, UTC.
+    pub at: jiff::Timestamp,
+    /// Number of the deploy it belongs to; rises by one with each deploy of the environment, from 1.
+    pub deploy: u64,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened in a deploy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A deploy began.
+    Started(Start),
+    /// The release it wants is known (after build), or was known from the start.
+    Wanted {
+        /// What the environment is to become; `None` for a stop.
+        revision: Option<Revision>,
+        /// Shown to people.
+        version: String,
+        /// Number of the release.
+        number: u64,
+        /// Commit the release was built from.
+        commit: Option<String>,
+    },
+    /// A step began.
+    StepStarted {
+        /// Which.
+        step: Step,
+    },
+    /// A step ended well.
+    StepEnded {
+        /// Which.
+        step: Step,
+        /// How long it took.
+        millis: u64,
+    },
+    /// These migrations were pending and are about to be applied. Written before the first of them runs.
+    MigrationsPlanned {
+        /// In the order they run.
+        migrations: Vec<Migration>,
+    },
+    /// Visitors are about to be moved to this share. Written before it is wanted. At 100 this is the commit point.
+    Shifting {
+        /// Percent of visitors for the new revision.
+        percent: u8,
+    },
+    /// The deploy is over.
+    Ended(Outcome),
+}
+
+/// What began a deploy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    /// Which kind.
+    pub kind: DeployKind,
+    /// `user@machine`.
+    pub by: String,
+    /// What served before; `None` for the first.
+    pub previous: Option<Revision>,
+}
+
+/// Why a deploy happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeployKind {
+    /// To a new release.
+    Deploy,
+    /// To an earlier release, asked for by a person.
+    Rollback,
+    /// To the previous release, because the new one baked badly.
+    AutomaticRollback,
+    /// To nothing.
+    Stop,
+}
+
+/// The steps of a deploy, in order. `lock` and `unlock` are the lease and stand around them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each step is explained in docs/src/concepts/deploy.md and `Step::about`")]
+pub enum Step {
+    Preflight,
+    Build,
+    Verify,
+    Ship,
+    Backup,
+    Migrate,
+    Start,
+    Probe,
+    Shift,
+    Bake,
+    Drain,
+    Record,
+}
+
+/// One migration of a deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// The database.
+    pub database: ResourceName,
+    /// Its number; 0 for a foreign runner, whose steps are not known.
+    pub version: u64,
+    /// Its name.
+    pub name: String,
+    /// It has a down script.
+    pub reversible: bool,
+}
+
+/// How a deploy ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// The environment is on the wanted revision.
+    Succeeded,
+    /// Nothing a visitor can see has changed.
+    Failed {
+        /// Where.
+        step: Option<Step>,
+        /// Why, with the mend.
+        reason: String,
+    },
+    /// Visitors saw the new revision and were moved back; the next deploy of kind `automatic-rollback` did it.
+    RolledBack {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,5 @@
+//! Plans and runs a deploy against any [`Target`](target::Target).
+
+pub mod desired;
+pub mod journal;
+pub mod target;

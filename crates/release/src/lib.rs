@@ -1,0 +1,3 @@
+//! Build, verify, pack and address a release.
+
+pub mod manifest;

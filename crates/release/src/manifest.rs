@@ -1,0 +1,96 @@
+//! What a release consists of.
+//!
+//! Layout below a store's `releases/<app>/<release id>/`:
+//!
+//! ```text
+//! release.json                    the Manifest; its canonical JSON is what the id is the digest of
+//! tree/<n>/...                    files of the n-th source, hard links to objects, read-only
+//! site/<name>/...                 files of a site with their .br .gz .zst variants
+//! site/<name>.index.json          a SiteIndex (edge::table)
+//! migrations/<database>/...       NNN_name.up.sql, NNN_name.down.sql
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stack::{AppName, FolderSource, ReleaseId, ResourceName};
+
+/// The immutable content of a release. Equal content gives an equal id, whoever builds it and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format of this document; 1.
+    pub format: u32,
+    /// The application.
+    pub app: AppName,
+    /// Text of the stack file.
+    pub stack: String,
+    /// Trees of files, in a stable order; `tree/<index>`.
+    pub trees: Vec<Tree>,
+    /// Files of each site.
+    pub sites: BTreeMap<ResourceName, Vec<FileEntry>>,
+    /// Files of each database's migration folder.
+    pub migrations: BTreeMap<ResourceName, Vec<FileEntry>>,
+    /// Images by the reference in the stack, resolved to a digest where that is known.
+    pub images: BTreeMap<String, String>,
+}
+
+/// The files one source built.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tree {
+    /// The source of every service, job and function that uses this tree.
+    pub source: FolderSource,
+    /// Sorted by path.
+    pub files: Vec<FileEntry>,
+}
+
+/// One file, folder or link of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileEntry {
+    /// Relative path with `/`.
+    pub path: String,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What lies at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// A file.
+    File {
+        /// BLAKE3, 64 hexadecimal digits.
+        digest: String,
+        /// Bytes.
+        size: u64,
+        /// May be executed.
+        executable: bool,
+    },
+    /// A symbolic link that stays inside the tree.
+    Link {
+        /// Relative target.
+        target: String,
+    },
+}
+
+/// Who built a release, when and from what (S4.7). One line of `releases/<app>/records.jsonl`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Rises by one with each new release of the app, from 1.
+    pub number: u64,
+    /// Which.
+    pub release: ReleaseId,
+    /// As in the stack file or `git describe`.
+    pub version: String,
+    /// Git commit, with `-dirty` when the tree had changes; `None` outside a repository.
+    pub commit: Option<String>,
+    /// `user@machine`.
+    pub built_by: String,
+    /// RFC 3339, UTC.
+    pub built_at: jiff::Timestamp,
+    /// The release before it.
+    pub previous: Option<ReleaseId>,
+    /// Bytes of all files, and of those not in the store before.
+    pub bytes: u64,
+    /// New bytes.
+    pub new_bytes: u64,
+}

@@ -5,8 +5,10 @@
 
 pub mod model;
 pub mod name;
+pub mod problem;
 pub mod quantity;
 
 pub use model::*;
 pub use name::*;
+pub use problem::{Position, Problem, Problems, Severity};
 pub use quantity::*;

@@ -25,6 +25,10 @@ pub struct Desired {
 pub struct Observed {
     /// The desired state the hosts hold.
     pub desired: Desired,
+    /// How many instances the hosts mean to run for each revision of `desired.running`. A revision whose release
+    /// has no services is here with 0; one that is missing has not been taken up by the hosts yet.
+    #[serde(default)]
+    pub expected: BTreeMap<Revision, u32>,
     /// Every instance that exists, also those on their way out.
     pub instances: Vec<Instance>,
     /// Shares of visitors as every edge has them in effect now.

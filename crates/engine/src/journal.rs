@@ -51,7 +51,21 @@ pub enum Event {
         /// In the order they run.
         migrations: Vec<Migration>,
     },
+    /// Once the wanted revision serves and the other is gone, these migrations are to be run down. Written before
+    /// the commit point, so that whoever finishes the deploy knows.
+    Reverting {
+        /// Whose migration folders hold the down scripts.
+        revision: Revision,
+        /// In the order they were applied.
+        migrations: Vec<Migration>,
+    },
+    /// Something a person should read later: a drain that took too long, a clean-up that failed.
+    Noted {
+        /// One sentence.
+        text: String,
+    },
     /// Visitors are about to be moved to this share. Written before it is wanted. At 100 this is the commit point.
+    /// A stop writes it with 100 too: all visitors are about to get what is wanted, which is nothing.
     Shifting {
         /// Percent of visitors for the new revision.
         percent: u8,
@@ -102,6 +116,77 @@ pub enum Step {
     Bake,
     Drain,
     Record,
+}
+
+impl Step {
+    /// All steps, in order.
+    pub const ALL: [Step; 12] = [
+        Step::Preflight,
+        Step::Build,
+        Step::Verify,
+        Step::Ship,
+        Step::Backup,
+        Step::Migrate,
+        Step::Start,
+        Step::Probe,
+        Step::Shift,
+        Step::Bake,
+        Step::Drain,
+        Step::Record,
+    ];
+
+    /// The step's name, as in `preflight`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Preflight => "preflight",
+            Step::Build => "build",
+            Step::Verify => "verify",
+            Step::Ship => "ship",
+            Step::Backup => "backup",
+            Step::Migrate => "migrate",
+            Step::Start => "start",
+            Step::Probe => "probe",
+            Step::Shift => "shift",
+            Step::Bake => "bake",
+            Step::Drain => "drain",
+            Step::Record => "record",
+        }
+    }
+
+    /// What the step does, in a few words for a person.
+    pub fn about(self) -> &'static str {
+        match self {
+            Step::Preflight => "look whether the release could run",
+            Step::Build => "run the build commands",
+            Step::Verify => "check what was built",
+            Step::Ship => "bring the release to every host",
+            Step::Backup => "copy what the migrations could damage",
+            Step::Migrate => "change the databases",
+            Step::Start => "start the new instances beside the old",
+            Step::Probe => "wait until every new instance is ready",
+            Step::Shift => "move visitors",
+            Step::Bake => "watch errors and answer times",
+            Step::Drain => "let the old instances finish and end",
+            Step::Record => "write the outcome",
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl std::fmt::Display for DeployKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            DeployKind::Deploy => "deploy",
+            DeployKind::Rollback => "rollback",
+            DeployKind::AutomaticRollback => "automatic rollback",
+            DeployKind::Stop => "stop",
+        })
+    }
 }
 
 /// One migration of a deploy.

@@ -17,7 +17,10 @@ pub struct Fence(pub u64);
 
 /// One environment as the engine drives it.
 ///
-/// Every verb may be repeated: a repetition with the same arguments changes nothing more.
+/// Every verb may be repeated: a repetition with the same arguments changes nothing more. A fence is good from
+/// `lock` until a newer `lock` or its own `unlock`; a verb with any other is refused with `Fenced` and does nothing,
+/// also one that waited (for a database, for a queue) and finds its fence outdated when its turn comes. A verb that
+/// its caller gave up is done before the next verb of the same lease, or never.
 #[expect(async_fn_in_trait, reason = "callers name the target's type, so no bound on the future is ever needed")]
 pub trait Target {
     /// Takes the lease for `ttl`, or says who has it. A lease that lapsed is free.
@@ -33,12 +36,14 @@ pub trait Target {
     async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError>;
     /// Replaces the desired state; durable before it returns, made real afterwards.
     async fn want(&self, desired: &Desired, fence: Fence) -> Result<(), TargetError>;
-    /// Runs a task to its end.
+    /// Runs a task to its end. A task that changes databases waits for an earlier one that is still at work, also
+    /// one whose caller is gone.
     async fn task(&self, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError>;
 
     /// The whole journal, oldest first.
     async fn journal(&self) -> Result<Vec<Entry>, TargetError>;
-    /// Adds an entry; durable before it returns.
+    /// Adds an entry; durable before it returns. An entry equal to one that is in the journal is there already and
+    /// is not added twice (the engine never writes two equal ones: their times rise).
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError>;
 }
 

@@ -1,4 +1,13 @@
 //! The host's side: supervises instances, keeps the edge's table, runs jobs and tasks, answers on a unix socket.
 
+pub mod client;
+pub mod error;
+mod files;
 pub mod home;
+mod journal;
 pub mod protocol;
+mod socket;
+mod state;
+mod values;
+
+pub use client::{Client, LogQuery, Logs};

@@ -1,0 +1,161 @@
+//! Talks to the agent of a home: one connection per call, so an agent that was restarted in between is no matter.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use engine::target::TargetError;
+use http::{Method, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::{
+    home::Home,
+    protocol::{Call, LogLine, Reply, Request, Scope},
+    socket,
+};
+
+/// What is said of this machine where a host is named.
+pub const THIS_MACHINE: &str = "this machine";
+
+/// How long any call but a task may take. An agent answers within milliseconds; one that does not is stuck on its disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A way to the agent of one home.
+#[derive(Debug, Clone)]
+pub struct Client {
+    home: Home,
+}
+
+/// Which lines of a log are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only of this service, job or function; `None`: all.
+    pub service: Option<String>,
+    /// At most this many of the past, the newest; `None`: 100.
+    pub lines: Option<usize>,
+    /// Goes on with those that come.
+    pub follow: bool,
+}
+
+impl Client {
+    /// A way to the agent of `home`, whether or not one runs.
+    pub fn new(home: Home) -> Self {
+        Self { home }
+    }
+
+    /// A way to the agent of `home`. Fails with `Unreachable` when none answers.
+    pub async fn connect(home: &Home) -> Result<Self, TargetError> {
+        let client = Self::new(home.clone());
+        client.call(None, Call::Info).await?;
+        Ok(client)
+    }
+
+    /// The home.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Asks once. Fails with `Unreachable` when no answer comes (the call may or may not have been done), with
+    /// whatever the agent refused otherwise.
+    pub async fn call(&self, scope: Option<&Scope>, call: Call) -> Result<Reply, TargetError> {
+        let patient = matches!(call, Call::Task { .. } | Call::Ship { .. });
+        let request = Request { scope: scope.cloned(), call };
+        let body = serde_json::to_vec(&request).map_err(|error| unclear(&error))?;
+        let answer = async {
+            let (status, body) = self.exchange(Method::POST, "/v1/call", body.into()).await?;
+            if status == StatusCode::OK {
+                return serde_json::from_slice(&body).map_err(|error| unclear(&error));
+            }
+            Err(serde_json::from_slice(&body).unwrap_or_else(|error| unclear(&error)))
+        };
+        if patient {
+            return answer.await;
+        }
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(answer) => answer,
+            Err(_) => Err(unreachable(format!("the agent gave no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+
+    /// The health report of an environment and whether it may be answered with 200 (else 503).
+    pub async fn health(&self, scope: &Scope) -> Result<(bool, serde_json::Value), TargetError> {
+        let uri = format!("/v1/health?app={}&environment={}", scope.app, scope.environment);
+        let (status, body) = self.exchange(Method::GET, &uri, Bytes::new()).await?;
+        if status == StatusCode::OK || status == StatusCode::SERVICE_UNAVAILABLE {
+            return Ok((status == StatusCode::OK, serde_json::from_slice(&body).map_err(|error| unclear(&error))?));
+        }
+        Err(serde_json::from_slice(&body).unwrap_or_else(|error| unclear(&error)))
+    }
+
+    /// Lines of output, oldest first; ends after the past ones unless it follows.
+    pub async fn logs(&self, scope: &Scope, query: &LogQuery) -> Result<Logs, TargetError> {
+        let mut uri = format!(
+            "/v1/logs?app={}&environment={}&lines={}&follow={}",
+            scope.app,
+            scope.environment,
+            query.lines.unwrap_or(100),
+            query.follow
+        );
+        if let Some(service) = &query.service {
+            uri.push_str("&service=");
+            uri.push_str(service);
+        }
+        let response = socket::send(&self.home.agent_socket(), Method::GET, &uri, Bytes::new())
+            .await
+            .map_err(|reason| self.no_answer(&reason))?;
+        if response.status() != StatusCode::OK {
+            let body = response.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
+            return Err(serde_json::from_slice(&body.to_bytes()).unwrap_or_else(|error| unclear(&error)));
+        }
+        Ok(Logs { body: response.into_body(), pending: BytesMut::new() })
+    }
+
+    async fn exchange(&self, method: Method, uri: &str, body: Bytes) -> Result<(StatusCode, Bytes), TargetError> {
+        let response = socket::send(&self.home.agent_socket(), method, uri, body)
+            .await
+            .map_err(|reason| self.no_answer(&reason))?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    fn no_answer(&self, reason: &str) -> TargetError {
+        unreachable(format!("no agent at {}: {reason}", self.home.agent_socket().display()))
+    }
+}
+
+/// Lines of output as they come.
+#[derive(Debug)]
+pub struct Logs {
+    body: Incoming,
+    pending: BytesMut,
+}
+
+impl Logs {
+    /// The next line; `None` at the end, which a log that is followed reaches only when the agent stops.
+    pub async fn next(&mut self) -> Option<Result<LogLine, TargetError>> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
+                let line = self.pending.split_to(end);
+                self.pending.advance(1);
+                return Some(serde_json::from_slice(&line).map_err(|error| unclear(&error)));
+            }
+            match self.body.frame().await? {
+                Ok(frame) => self.pending.extend(frame.into_data().ok()),
+                Err(error) => return Some(Err(unreachable(error.to_string()))),
+            }
+        }
+    }
+}
+
+fn unreachable(reason: String) -> TargetError {
+    TargetError::Unreachable { host: THIS_MACHINE.to_owned(), reason }
+}
+
+fn unclear(error: &serde_json::Error) -> TargetError {
+    TargetError::Failed {
+        reason: format!(
+            "the agent and this program do not understand each other ({error}); restart the agent with this version"
+        ),
+    }
+}

@@ -1,0 +1,191 @@
+//! `journal.jsonl` of one environment: one line per entry, durable before the answer.
+//!
+//! A line is the first 16 digits of the BLAKE3 digest of its text, a space, the entry as JSON, and a line feed. A last
+//! line that is torn was never acknowledged and is dropped; a bad line before it is damage and refused.
+
+use std::{
+    fs,
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use engine::journal::Entry;
+
+use crate::error::Error;
+
+const MEND: &str = "restore the file from a backup, or move it away to begin a new history";
+
+/// The journal, open for more.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    file: fs::File,
+    /// Bytes that are acknowledged.
+    end: u64,
+    /// Text of the last line, to recognise a repetition.
+    last: Vec<u8>,
+}
+
+impl Journal {
+    /// Opens the journal at `path`, or begins one. Drops a torn last line. Fails with `Damaged` when a line before it
+    /// is not what was written.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let mut file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(Error::file("open", path))?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(Error::file("read", path))?;
+        let read = parse(path, &text)?;
+        if read.end < text.len() {
+            tracing::warn!(journal = %path.display(), bytes = text.len() - read.end, "dropped a torn last line");
+            file.set_len(read.end as u64).map_err(Error::file("mend", path))?;
+        }
+        if let Some(folder) = path.parent() {
+            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("open", path))?;
+        }
+        Ok(Self { path: path.to_owned(), file, end: read.end as u64, last: read.last })
+    }
+
+    /// All entries, oldest first.
+    pub(crate) fn read(&self) -> Result<Vec<Entry>, Error> {
+        let text = fs::read(&self.path).map_err(Error::file("read", &self.path))?;
+        let acknowledged = text.get(..usize::try_from(self.end).unwrap_or(usize::MAX)).unwrap_or(&text);
+        Ok(parse(&self.path, acknowledged)?.entries)
+    }
+
+    /// Adds an entry; durable before it returns. The last entry once more is not added again. When the disk is full
+    /// nothing of it stays.
+    pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
+        let text = serde_json::to_vec(entry).map_err(|error| Error::failed(format!("cannot write an entry: {error}")))?;
+        if text == self.last {
+            return Ok(());
+        }
+        let mut line = digest(&text).into_bytes();
+        line.push(b' ');
+        line.extend_from_slice(&text);
+        line.push(b'\n');
+        if let Err(error) = self.write(&line) {
+            // What was written of it is torn and would be dropped at the next start anyway.
+            if let Err(second) = self.file.set_len(self.end) {
+                tracing::error!(journal = %self.path.display(), %second, "cannot drop a torn line");
+            }
+            return Err(Error::file("write", &self.path)(error));
+        }
+        self.end += line.len() as u64;
+        self.last = text;
+        Ok(())
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.write_all(line)?;
+        self.file.sync_data()
+    }
+}
+
+struct Parsed {
+    entries: Vec<Entry>,
+    /// Bytes up to the end of the last good line.
+    end: usize,
+    last: Vec<u8>,
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<Parsed, Error> {
+    let mut parsed = Parsed { entries: Vec::new(), end: 0, last: Vec::new() };
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (line, after) = match rest.iter().position(|&byte| byte == b'\n') {
+            Some(at) => (&rest[..at], &rest[at + 1..]),
+            None => return Ok(parsed),
+        };
+        match parse_line(line) {
+            Ok((entry, text)) => {
+                parsed.entries.push(entry);
+                parsed.last = text.to_vec();
+            }
+            Err(_) if after.is_empty() => return Ok(parsed),
+            Err(why) => {
+                let line = parsed.entries.len() + 1;
+                return Err(Error::Damaged { path: path.to_owned(), line, why, mend: MEND });
+            }
+        }
+        rest = after;
+        parsed.end = text.len() - rest.len();
+    }
+    Ok(parsed)
+}
+
+fn parse_line(line: &[u8]) -> Result<(Entry, &[u8]), String> {
+    let (seal, text) = line.split_at_checked(17).ok_or("it is too short")?;
+    if seal != format!("{} ", digest(text)).as_bytes() {
+        return Err("its checksum does not fit".to_owned());
+    }
+    let entry = serde_json::from_slice(text).map_err(|error| format!("it is not an entry: {error}"))?;
+    Ok((entry, text))
+}
+
+fn digest(text: &[u8]) -> String {
+    blake3::hash(text).to_hex()[..16].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::journal::{Event, Outcome, Step};
+
+    use super::*;
+
+    fn entry(deploy: u64) -> Entry {
+        Entry {
+            at: jiff::Timestamp::from_second(1_700_000_000).unwrap(),
+            deploy,
+            event: Event::StepStarted { step: Step::Ship },
+        }
+    }
+
+    fn journal_of(entries: u64) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let mut journal = Journal::open(&path).unwrap();
+        for deploy in 1..=entries {
+            journal.append(&entry(deploy)).unwrap();
+        }
+        (folder, path)
+    }
+
+    #[test]
+    fn entries_are_read_back_in_order_and_a_repetition_counts_once() {
+        let (_folder, path) = journal_of(2);
+        let mut journal = Journal::open(&path).unwrap();
+        journal.append(&entry(2)).unwrap();
+        let end = Entry { event: Event::Ended(Outcome::Succeeded), ..entry(2) };
+        journal.append(&end).unwrap();
+        assert_eq!(journal.read().unwrap(), [entry(1), entry(2), end]);
+    }
+
+    #[test]
+    fn a_line_torn_at_any_byte_is_dropped_and_the_next_takes_its_place() {
+        let (_folder, path) = journal_of(3);
+        let whole = fs::read(&path).unwrap();
+        let two = whole.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(1).unwrap().0 + 1;
+        for cut in two..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut journal = Journal::open(&path).unwrap();
+            assert_eq!(journal.read().unwrap(), [entry(1), entry(2)], "cut at {cut}");
+            journal.append(&entry(4)).unwrap();
+            assert_eq!(Journal::open(&path).unwrap().read().unwrap(), [entry(1), entry(2), entry(4)]);
+        }
+    }
+
+    #[test]
+    fn a_bad_line_in_the_middle_is_refused_with_its_number() {
+        let (_folder, path) = journal_of(3);
+        let text = fs::read_to_string(&path).unwrap().replacen("\"deploy\":2", "\"deploy\":7", 1);
+        fs::write(&path, text).unwrap();
+        let error = Journal::open(&path).unwrap_err().to_string();
+        assert!(error.contains("is damaged at line 2: its checksum does not fit; restore the file"), "{error}");
+    }
+}

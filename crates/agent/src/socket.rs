@@ -1,0 +1,95 @@
+//! HTTP/1.1 over a unix socket: one connection per request, paths of any length.
+
+use std::{io, os::fd::AsRawFd, path::Path};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::net::{UnixListener, UnixStream};
+
+/// Longest path that fits into a socket address of Linux, without its final zero.
+const LONGEST_PATH: usize = 107;
+
+/// Runs `act` with a path to the socket that fits into an address: a longer one is reached through its folder's
+/// descriptor. Source: unix(7), `sun_path`.
+fn with_short_path<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    if path.as_os_str().len() <= LONGEST_PATH {
+        return act(path);
+    }
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the path of a socket"));
+    };
+    let folder = std::fs::File::open(folder)?;
+    act(&Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
+}
+
+/// Connects to the socket at `path`. Fails with `NotFound` or `ConnectionRefused` when nobody listens there.
+pub(crate) async fn connect(path: &Path) -> io::Result<UnixStream> {
+    // A unix socket connects or refuses at once; only a full backlog could make it wait, and then it is an error.
+    let stream = with_short_path(path, |path| std::os::unix::net::UnixStream::connect(path))?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+/// Listens at `path`, in place of whatever socket was left there; only the owner may connect.
+pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = with_short_path(path, |path| std::os::unix::net::UnixListener::bind(path))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Sends one request and returns the answer once its head has arrived; the body may still stream.
+pub(crate) async fn send(
+    path: &Path,
+    method: Method,
+    uri: &str,
+    body: impl Into<Bytes>,
+) -> Result<Response<Incoming>, String> {
+    let stream = connect(path).await.map_err(|error| plain(&error))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    // Ends when the answer has been read or dropped.
+    tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(header::HOST, "slipway")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(body.into()))
+        .map_err(|error| error.to_string())?;
+    sender.send_request(request).await.map_err(|error| error.to_string())
+}
+
+/// An I/O error as a person says it: `connection refused`, not `Connection refused (os error 111)`.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_in_a_very_deep_folder_is_reached() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a".repeat(80)).join("b".repeat(80));
+        std::fs::create_dir_all(&deep).unwrap();
+        let path = deep.join("agent.sock");
+        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::NotFound);
+        let listener = bind(&path).unwrap();
+        let (client, server) = tokio::join!(connect(&path), listener.accept());
+        client.unwrap();
+        server.unwrap();
+        drop(listener);
+        assert_eq!(connect(&path).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        bind(&path).unwrap();
+    }
+}

@@ -6,6 +6,7 @@ mod files;
 pub mod home;
 mod journal;
 pub mod protocol;
+pub mod shim;
 mod socket;
 mod state;
 mod values;

@@ -165,7 +165,7 @@ pub fn plan_forward(
     observed: &Observed,
     policy: &Policy,
 ) -> Plan {
-    let kind = DeployKind::AutomaticRollback; // same haste: no stages, and no start for what is ready
+    let kind = DeployKind::AutomaticRollback; // same haste: nothing to bring, no stages
     let steps = match wanted {
         None => stop(observed),
         Some(wanted) => {
@@ -191,18 +191,17 @@ fn replace(
     policy: &Policy,
     kind: DeployKind,
 ) {
+    let standing = current;
     let current = current.filter(|current| *current != wanted);
     let hurry = kind == DeployKind::AutomaticRollback;
-    let ready =
-        observed.desired.running.contains(wanted) && readiness(observed, wanted, &BTreeSet::new()) == Readiness::Ready;
-    if !(hurry && ready) {
-        steps.push(Planned::Start { desired: beside(wanted, current, observed) });
-        let need = if hurry { Need::One } else { Need::All };
-        steps.push(Planned::Probe { revision: wanted.clone(), need });
-    }
+    // visitors stay: in haste where they happen to be, else where the journal left them
+    let now = Some(&observed.desired.traffic).filter(|_| hurry);
+    steps.push(Planned::Start { desired: beside(wanted, standing, now) });
+    steps.push(Planned::Probe { revision: wanted.clone(), need: if hurry { Need::One } else { Need::All } });
     let steady = steady(Some(wanted));
-    let moves = observed.desired.traffic != steady.traffic || observed.serving != steady.traffic;
-    if moves {
+    // an observation may be old, so only a repair, which has nowhere to move visitors from, goes without
+    let repair = current.is_none() && observed.desired.traffic == steady.traffic && observed.serving == steady.traffic;
+    if !repair {
         for stage in stages(policy, current.is_none(), kind) {
             let desired = shifted(wanted, current, stage.percent);
             steps.push(Planned::Shift { percent: stage.percent, desired });
@@ -254,14 +253,16 @@ pub fn steady(revision: Option<&Revision>) -> Desired {
     }
 }
 
-/// `wanted` runs beside `current`; visitors and schedules stay where they are.
-fn beside(wanted: &Revision, current: Option<&Revision>, observed: &Observed) -> Desired {
+/// `wanted` runs beside `current`; visitors stay where they are `now`, by default on `current`, and so do schedules.
+fn beside(wanted: &Revision, current: Option<&Revision>, now: Option<&BTreeMap<Revision, u8>>) -> Desired {
     let running: BTreeSet<Revision> = current.into_iter().chain([wanted]).cloned().collect();
-    let now = &observed.desired.traffic;
-    let kept = !now.is_empty() && now.keys().all(|revision| running.contains(revision));
-    let traffic = if kept { now.clone() } else { current.map(|current| (current.clone(), 100)).into_iter().collect() };
-    let schedules = observed.desired.schedules.as_ref().filter(|revision| running.contains(*revision)).or(current);
-    Desired { schedules: schedules.cloned(), running, traffic }
+    let now = now.filter(|now| !now.is_empty() && now.keys().all(|revision| running.contains(revision)));
+    let traffic = match (now, current) {
+        (Some(now), _) => now.clone(),
+        (None, Some(current)) => BTreeMap::from([(current.clone(), 100)]),
+        (None, None) => BTreeMap::new(),
+    };
+    Desired { schedules: current.cloned(), running, traffic }
 }
 
 /// `wanted` runs beside `current` and gets `percent` of the visitors.

@@ -153,7 +153,10 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
     /// Replaces the desired state.
     pub(crate) async fn want(&mut self, desired: &Desired) -> Result<(), EngineError> {
         let (target, fence) = (self.target, self.fence);
-        self.call("set the desired state", || target.want(desired, fence)).await
+        self.held = None;
+        self.call("set the desired state", || target.want(desired, fence)).await?;
+        self.held = Some(desired.clone());
+        Ok(())
     }
 
     /// Runs a task to its end.
@@ -179,9 +182,13 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         let mut troubled: Option<jiff::Timestamp> = None;
         loop {
             let observed = self.observe().await?;
+            // what was seen before the hosts took the desired state up says nothing
+            let taken = desired.is_none_or(|desired| observed.desired == *desired);
             let text = match look(&observed) {
+                Look::Done if !taken => "waiting for the hosts".to_owned(),
                 Look::Done => return Ok(Waited::Done),
-                Look::Bad(why) => return Ok(Waited::Bad(why)),
+                Look::Bad(why) if taken => return Ok(Waited::Bad(why)),
+                Look::Bad(why) => why,
                 Look::Wait(text) => text,
             };
             let now = self.clock.now();
@@ -194,7 +201,7 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 return Ok(Waited::Late(text));
             }
             self.say(&text);
-            if let Some(desired) = desired.filter(|desired| observed.desired != **desired) {
+            if let Some(desired) = desired.filter(|_| !taken && since(now, began) > Duration::from_secs(1)) {
                 self.want(desired).await?;
             }
             self.pause(policy.poll).await?;
@@ -309,10 +316,9 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
     async fn drained(&mut self, desired: &Desired, policy: &Policy) -> Result<(), EngineError> {
         let look = |observed: &Observed| {
             let others = observed.instances.iter().filter(|one| !desired.running.contains(&one.revision)).count();
-            match (others, observed.desired == *desired) {
-                (0, true) => Look::Done,
-                (0, false) => Look::Wait("waiting for the hosts".to_owned()),
-                (others, _) => Look::Wait(format!("waiting for {others} old instances to finish")),
+            match others {
+                0 => Look::Done,
+                others => Look::Wait(format!("waiting for {others} old instances to finish")),
             }
         };
         let calm = Policy { troubles: policy.drain, ..policy.clone() };

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     clock::{Clock, millis, since},
+    desired::Desired,
     error::EngineError,
     journal::{Entry, Event, Step},
     policy::Policy,
@@ -29,6 +30,8 @@ pub(crate) struct Session<'a, T, C> {
     pub(crate) fence: Fence,
     /// The deploy that entries belong to.
     pub(crate) number: u64,
+    /// The desired state that was set last under this lease, once that is sure.
+    pub(crate) held: Option<Desired>,
     /// Sentences for the report.
     pub(crate) notes: Vec<String>,
     /// Something was left undone.
@@ -65,6 +68,7 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
                         holder,
                         fence,
                         number,
+                        held: None,
                         notes,
                         partial,
                         policy,

@@ -157,7 +157,8 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         bad: Option<&Revision>,
     ) -> Result<Outcome, EngineError> {
         let policy = self.policy.clone();
-        let observed = self.observe().await?;
+        let mut observed = self.observe().await?;
+        observed.desired = self.held.take().unwrap_or(observed.desired);
         let kind = DeployKind::AutomaticRollback;
         let plan = plan(Some(good), bad, &observed, &[], &policy, kind);
         match self.carry_out(&plan, &policy, Resolve::UntilCommit).await {
@@ -186,7 +187,8 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         let mut policy = self.policy.clone();
         policy.migrations_down =
             record.trail.reverting.clone().map(|(revision, migrations)| MigrationsDown { revision, migrations });
-        let observed = self.observe().await?;
+        let mut observed = self.observe().await?;
+        observed.desired = self.held.take().unwrap_or(observed.desired);
         let plan = plan_forward(record.revision.as_ref(), record.previous.as_ref(), &observed, &policy);
         let automatic = record.kind == DeployKind::AutomaticRollback;
         let one_way = automatic || record.revision.is_none() || record.trail.reverted;

@@ -94,3 +94,31 @@ pub struct Record {
     /// New bytes.
     pub new_bytes: u64,
 }
+
+impl Manifest {
+    /// Which `tree/<n>` holds the files that `source` built; `None` when no service, job or function uses it.
+    pub fn tree_index(&self, source: &FolderSource) -> Option<usize> {
+        self.trees.iter().position(|tree| tree.source == *source)
+    }
+
+    /// The canonical JSON: what `release.json` holds and the id is the digest of.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a manifest has string keys only and nothing that fails to serialise")
+    }
+
+    /// The release's name: BLAKE3 of [`Manifest::to_json`].
+    pub fn id(&self) -> ReleaseId {
+        ReleaseId::new(blake3::hash(&self.to_json()).to_hex().as_str()).expect("BLAKE3 has 64 hexadecimal digits")
+    }
+
+    /// Every entry with its path relative to the release's folder.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (String, &FileEntry)> {
+        let trees = self.trees.iter().enumerate().map(|(index, tree)| (format!("tree/{index}"), &tree.files));
+        let sites = self.sites.iter().map(|(name, files)| (format!("site/{name}"), files));
+        let migrations = self.migrations.iter().map(|(name, files)| (format!("migrations/{name}"), files));
+        trees
+            .chain(sites)
+            .chain(migrations)
+            .flat_map(|(folder, files)| files.iter().map(move |entry| (format!("{folder}/{}", entry.path), entry)))
+    }
+}

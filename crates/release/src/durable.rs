@@ -1,0 +1,44 @@
+//! Writing so that a crash leaves the old or the new, never a half.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::Path,
+};
+
+/// Flushes the names in a folder.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Flushes everything on the file system that holds `folder`: one call is cheaper than an `fsync` for each of many
+/// files, each of which would wait for a flush of the disk.
+pub(crate) fn sync_filesystem(folder: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(folder)?.as_fd())?)
+}
+
+/// Replaces `path` by `bytes`: written beside it with `mode`, flushed, renamed, and the rename flushed.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Bytes free for this user on the file system that holds `folder`.
+pub(crate) fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Removes a folder and all in it, also when somebody made parts of it read-only. Missing is well.
+pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,132 @@
+//! Which folders have to be built, for whom, and in which order. Pure: no file is looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stack::{CommandSource, FolderSource, Kind, Migrations, Problem, Resolved, ResourceName, ResourceRef, Source};
+
+/// What a release needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// One per distinct source, in the order to build them: sites first, since services may embed them.
+    pub steps: Vec<Step>,
+    /// Images by reference; the value is the digest where the reference carries one, else the reference.
+    pub images: BTreeMap<String, String>,
+    /// Migration folders, relative to the stack file.
+    pub migrations: BTreeMap<ResourceName, String>,
+    /// What cannot be built at all.
+    pub problems: Vec<Problem>,
+}
+
+/// One folder to build, once for all that use it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// How.
+    pub source: FolderSource,
+    /// For whom, at least one.
+    pub wanted: Vec<Wanted>,
+}
+
+/// Somebody who uses the files of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wanted {
+    /// Who.
+    pub by: ResourceRef,
+    /// The command line it runs in the files; `None` for sites.
+    pub run: Option<String>,
+    /// A site whose bundles must be hashed and minified.
+    pub hashed: bool,
+}
+
+impl Step {
+    /// For whom, as in `service.api, job.match`.
+    pub fn label(&self) -> String {
+        let mut names: Vec<String> = self.wanted.iter().map(|wanted| wanted.by.to_string()).collect();
+        names.dedup();
+        names.join(", ")
+    }
+
+    /// Whether a service, function or job uses it: then the release has a tree of it.
+    pub fn has_tree(&self) -> bool {
+        self.wanted.iter().any(|wanted| wanted.by.kind != Kind::Site)
+    }
+
+    /// The command lines that run in its files, with whose they are.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&ResourceRef, &str)> {
+        self.wanted.iter().filter_map(|wanted| Some((&wanted.by, wanted.run.as_deref()?)))
+    }
+}
+
+/// Plans the build of a stack.
+pub fn plan(resolved: &Resolved) -> Plan {
+    let stack = &resolved.stack;
+    let mut plan = Plan::default();
+    for (name, site) in &stack.sites {
+        let by = ResourceRef { kind: Kind::Site, name: name.clone() };
+        plan.want(site.source.clone(), Wanted { by, run: None, hashed: site.hashed });
+    }
+    for (name, service) in &stack.services {
+        let by = ResourceRef { kind: Kind::Service, name: name.clone() };
+        plan.want_source(&service.source, by, service.run.clone());
+    }
+    let functions = stack.functions.iter().map(|(name, function)| (Kind::Function, name, &function.command));
+    let jobs = stack.jobs.iter().map(|(name, job)| (Kind::Job, name, &job.command));
+    let mut borrowed = Vec::new();
+    for (kind, name, command) in functions.chain(jobs) {
+        let by = ResourceRef { kind, name: name.clone() };
+        match &command.source {
+            CommandSource::Own(source) => plan.want_source(source, by, Some(command.run.clone())),
+            CommandSource::Service(service) => borrowed.push((by, Some(service), command.run.clone())),
+        }
+    }
+    for (name, database) in &stack.databases {
+        match &database.migrations {
+            Some(Migrations::Folder(folder)) => _ = plan.migrations.insert(name.clone(), folder.clone()),
+            Some(Migrations::Command { run, service }) => {
+                let only = || stack.services.keys().next().filter(|_| stack.services.len() == 1);
+                let by = ResourceRef { kind: Kind::Database, name: name.clone() };
+                borrowed.push((by, service.as_ref().or_else(only), run.clone()));
+            }
+            None => {}
+        }
+    }
+    for (by, service, run) in borrowed {
+        // A reference to a service that is not there is the stack's problem, reported by `resolve`.
+        if let Some(service) = service.and_then(|name| stack.services.get(name)) {
+            plan.want_source(&service.source, by, Some(run));
+        }
+    }
+    plan
+}
+
+impl Plan {
+    fn want_source(&mut self, source: &Source, by: ResourceRef, run: Option<String>) {
+        match source {
+            Source::Folder(folder) => self.want(folder.clone(), Wanted { by, run, hashed: false }),
+            Source::Image(reference) => {
+                let digest = reference.split_once('@').map_or(reference.as_str(), |(_, digest)| digest);
+                self.images.insert(reference.clone(), digest.to_owned());
+            }
+            Source::Dockerfile { file, .. } => {
+                let message = format!("{by} is built from `{file}`, and a release carries no image of its own");
+                let mend = "build in a folder (`dir`, `build`, `run`), or push the image and name it with `image`";
+                self.problems.push(Problem::error("dockerfile-source", by.to_string(), message).with_mend(mend));
+            }
+        }
+    }
+
+    fn want(&mut self, source: FolderSource, wanted: Wanted) {
+        match self.steps.iter_mut().find(|step| step.source == source) {
+            Some(step) => step.wanted.push(wanted),
+            None => self.steps.push(Step { source, wanted: vec![wanted] }),
+        }
+    }
+
+    /// Everything that any build declares as its output, relative to the stack file.
+    pub(crate) fn declared_outputs(&self) -> BTreeSet<String> {
+        let outputs = |step: &Step| {
+            let dir = step.source.dir.clone();
+            step.source.out.iter().map(move |out| format!("{dir}/{out}")).collect::<Vec<_>>()
+        };
+        self.steps.iter().filter(|step| step.source.build.is_some()).flat_map(outputs).collect()
+    }
+}

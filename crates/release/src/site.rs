@@ -1,0 +1,35 @@
+//! What the edge is told of each file of a site.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The document `site/<name>.index.json`: what is known of each file of a site since it was packed.
+///
+/// The same JSON as the edge's `table::SiteIndex`, which reads it: this room must not depend on the edge, so the
+/// shape is written down twice and every field name has to stay equal.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteIndex {
+    /// By path without a leading slash, as in `assets/app.3f9c2a1b.js`.
+    pub files: BTreeMap<String, SiteFile>,
+}
+
+/// One file of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteFile {
+    /// Bytes, uncompressed.
+    pub size: u64,
+    /// BLAKE3 of the content, hexadecimal: the strong `ETag`.
+    pub digest: String,
+    /// `Content-Type` value.
+    pub content_type: String,
+    /// The name carries a hash of the content: cached for a year, `immutable` (S4.P8).
+    pub hashed: bool,
+    /// Precompressed variants that lie beside it: `br`, `gzip`, `zstd` mapped to their sizes in bytes. The files
+    /// are called `<name>.br`, `<name>.gz`, `<name>.zst`.
+    pub variants: BTreeMap<String, u64>,
+    /// When this path got this content, seconds since 1970: `Last-Modified`. An unchanged file keeps the time of
+    /// the release before. It is no part of the release's id, and may go back with a rollback, so a reader compares
+    /// it for equality and trusts the digest first.
+    pub modified: i64,
+}

@@ -235,7 +235,7 @@ fn parse_name(file_name: &str) -> Result<(Name<'_>, u64), String> {
 }
 
 fn read_side(path: &Path) -> Result<Side, String> {
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}; mend its permissions"))?;
+    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}; mend or remove it"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;

@@ -13,7 +13,7 @@ use crate::{
     locate::{Blame, blame, is_worth_another_try},
     run::{Direction, Event, Work},
     script::{Script, Statement},
-    transaction::{WAITS, millis},
+    transaction::{NOTICE_A_DEAD_CLIENT, WAITS, millis},
 };
 
 /// Runs a migration. Returns its milliseconds.
@@ -77,7 +77,7 @@ async fn execute(
     if database.engine() == Engine::Postgres {
         // CONCURRENTLY waits for older transactions but blocks nobody meanwhile; giving up leaves an invalid index
         let wait = if statement.concurrently { 0 } else { database.options.table_wait.as_millis() };
-        database.execute(format!("SET lock_timeout = {wait}")).await?;
+        database.execute(format!("SET lock_timeout = {wait}; {NOTICE_A_DEAD_CLIENT}")).await?;
     }
     let mut waits = WAITS.into_iter();
     let mut tries = 0;

@@ -74,8 +74,8 @@ impl Script {
         let words: Vec<&str> = statement.words.iter().map(String::as_str).collect();
         let own = |word: &str| {
             Some(format!(
-                "has its own {word}; remove it: a migration is one transaction already, or put `-- slipway: no-transaction` \
-                 on its first line"
+                "has its own {word}; remove it: the whole file is one transaction already (with `-- slipway: no-transaction` \
+                 on its first line each statement is one by itself)"
             ))
         };
         match words.as_slice() {
@@ -311,7 +311,7 @@ impl Scanner<'_> {
                 _ => self.at += 1,
             }
         }
-        self.problem(start, &format!("opens a {} that is never closed; close it", char::from(quote)));
+        self.problem(start, &format!("opens a `{}` that is never closed; close it", char::from(quote)));
     }
 
     /// Moves past `end`, which is looked for after a first copy as long as itself.

@@ -12,6 +12,10 @@ use crate::{
     script::Script,
 };
 
+/// Without it the server works on a dead run's statement to its end, and keeps the lock. Servers before 14 cannot.
+pub(crate) const NOTICE_A_DEAD_CLIENT: &str = "SELECT set_config('client_connection_check_interval', '1s', false) \
+                                               WHERE current_setting('server_version_num')::int >= 140000";
+
 /// Waits before a migration that could not get a table's lock is tried again.
 pub(crate) const WAITS: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
@@ -74,6 +78,10 @@ async fn attempt(
             return Err((Blame::Commit, sqlx::Error::Protocol(reason)));
         }
     }
+    if database.engine() == Engine::Postgres {
+        // the record is ours to write, whoever the migration became
+        database.execute("RESET SESSION AUTHORIZATION".to_owned()).await.map_err(record)?;
+    }
     if work.direction == Direction::Up {
         work.ledger.finish(database, version, millis(begun)).await.map_err(record)?;
     }
@@ -90,7 +98,7 @@ fn prologue(database: &Database, script: &Script) -> String {
         Engine::Postgres => {
             // what one migration sets must not leak into the next
             let wait = database.options.table_wait.as_millis();
-            format!("RESET ALL; RESET SESSION AUTHORIZATION; SET lock_timeout = {wait}; BEGIN")
+            format!("RESET ALL; RESET SESSION AUTHORIZATION; SET lock_timeout = {wait}; {NOTICE_A_DEAD_CLIENT}; BEGIN")
         }
         // a plain BEGIN would fail at its first write when somebody else wrote in between
         Engine::Sqlite if script.foreign_keys_off => "PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE".to_owned(),

@@ -13,7 +13,7 @@ fn settled(story: &Story) -> String {
         }
         let status = status.json();
         let revisions = status["traffic"].as_object().map_or(0, serde_json::Map::len);
-        let calm = status["lock"].is_null() && !status["deploys"].as_array()?.iter().any(|deploy| deploy["status"]["is"] == "unfinished");
+        let calm = status["lock"].is_null() && !status["deploys"].as_array()?.iter().any(|deploy| deploy["status"] == "running");
         let running = status["instances"].as_array()?.iter().all(|instance| instance["revision"] == status["revision"]);
         (calm && running && revisions == 1).then_some(())
     });

@@ -35,6 +35,7 @@ pub mod record;
 pub mod recover;
 mod run;
 mod session;
+pub mod sim;
 pub mod target;
 mod undo;
 pub mod watcher;

@@ -1,0 +1,346 @@
+//! One seed from its first deploy to rest.
+
+use std::{
+    cell::RefCell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use stack::{Period, Stage};
+
+use super::{
+    link::{Actor, Link},
+    mutant::Mutant,
+    people::{Wish, fulfil},
+    world::{Verb, World},
+};
+use crate::{
+    error::EngineError,
+    journal::Outcome,
+    policy::Policy,
+    record::records,
+    recover::{Recovered, recover},
+    watcher::Silent,
+};
+
+const TTL: Duration = Duration::from_secs(3);
+/// A story that has not come to rest after this time never will.
+const TOO_LONG: u64 = 1_800_000;
+
+/// How a seed ended.
+#[derive(Debug, Clone, Default)]
+pub struct Ending {
+    /// Deploys that began.
+    pub deploys: usize,
+    /// Of those, by outcome: succeeded, failed, rolled back.
+    pub outcomes: [usize; 3],
+    /// Engines that were killed.
+    pub killed: usize,
+    /// Deploys that the host finished or undid.
+    pub recovered: usize,
+    /// Engines that found their lease lost.
+    pub fenced: usize,
+    /// The first law that was broken.
+    pub violation: Option<String>,
+    /// What happened, when it was asked for.
+    pub story: Vec<String>,
+}
+
+/// Runs one seed in a world with `mutant`; keeps the story when `tell`.
+pub fn run(seed: u64, mutant: Mutant, tell: bool) -> Ending {
+    let mut world = World::new(seed, mutant, tell);
+    let policy = policy(&mut world);
+    let wishes = wishes(&mut world);
+    world.tell(|| format!("people want {wishes:?}"));
+    let made: Vec<String> = world.made.iter().map(|made| format!("{:?} x{}", made.character, made.replicas)).collect();
+    world.tell(|| format!("releases are {made:?}"));
+    let mut theatre = Theatre {
+        world: Rc::new(RefCell::new(world)),
+        policy,
+        wishes,
+        engines: Vec::new(),
+        late: Vec::new(),
+        ending: Ending::default(),
+        deaths_left: 4,
+        next_wish: Some(0),
+        next_chaos: 0,
+        next_recovery: 0,
+    };
+    theatre.play();
+    let mut world = theatre.world.borrow_mut();
+    let mut ending = theatre.ending;
+    for record in records(&world.journal) {
+        ending.deploys += 1;
+        match record.outcome() {
+            Some(Outcome::Succeeded) => ending.outcomes[0] += 1,
+            Some(Outcome::Failed { .. }) => ending.outcomes[1] += 1,
+            Some(Outcome::RolledBack { .. }) => ending.outcomes[2] += 1,
+            None => {}
+        }
+    }
+    ending.violation = world.violation.take();
+    ending.story = world.take_story();
+    ending
+}
+
+fn policy(world: &mut World) -> Policy {
+    let stage = |percent, millis| Stage { percent, bake: Period(Duration::from_millis(millis)) };
+    let stages = match world.random.between(0, 4) {
+        0 => vec![stage(100, 0)],
+        1 => vec![stage(100, 1500)],
+        2 => vec![stage(20, 0), stage(50, 600), stage(100, 0)],
+        _ => vec![stage(10, 1000), stage(100, 800)],
+    };
+    Policy {
+        stages,
+        start: Duration::from_secs(6),
+        shift: Duration::from_secs(4),
+        drain: Duration::from_secs(4),
+        troubles: Duration::from_secs(1),
+        patience: Duration::from_secs(4),
+        poll: Duration::from_millis(world.random.between(100, 400)),
+        ..Policy::default()
+    }
+}
+
+fn wishes(world: &mut World) -> Vec<Wish> {
+    let mut newest = 0;
+    let count = world.random.between(2, 5);
+    let mut wishes = vec![Wish::Deploy(0)];
+    for _ in 1..count {
+        wishes.push(match world.random.between(0, 20) {
+            0..3 => Wish::Rollback,
+            3..5 => Wish::RollbackWithDatabase,
+            5 => Wish::Stop,
+            6..8 => Wish::Deploy(newest),
+            _ => {
+                newest = (newest + 1).min(4);
+                Wish::Deploy(newest)
+            }
+        });
+    }
+    wishes.reverse();
+    wishes
+}
+
+struct Engine {
+    link: Link,
+    life: Pin<Box<dyn Future<Output = Result<bool, EngineError>>>>,
+    host: bool,
+}
+
+struct Theatre {
+    world: Rc<RefCell<World>>,
+    policy: Policy,
+    /// Last first.
+    wishes: Vec<Wish>,
+    engines: Vec<Engine>,
+    /// Verbs that will arrive once more, also after their sender's death.
+    late: Vec<(u64, Verb)>,
+    ending: Ending,
+    deaths_left: u32,
+    next_wish: Option<u64>,
+    next_chaos: u64,
+    next_recovery: u64,
+}
+
+impl Theatre {
+    fn play(&mut self) {
+        self.next_chaos = self.world.borrow_mut().random.between(100, 20_000);
+        loop {
+            self.begin_wish();
+            self.begin_recovery();
+            self.chaos();
+            self.deliver_late();
+            self.poll_engines();
+            let done = {
+                let mut world = self.world.borrow_mut();
+                world.tick_database();
+                world.tick_host();
+                world.check_visitors();
+                world.faulty = !(self.wishes.is_empty() && self.engines.iter().all(|engine| engine.host));
+                if world.now > TOO_LONG {
+                    world.violate("the world does not come to rest".to_owned());
+                    world.check_rest();
+                }
+                world.violation.is_some()
+            };
+            if done || !self.advance() {
+                break;
+            }
+        }
+        self.engines.clear();
+    }
+
+    /// Moves the clock to the next event; false when there is none: the world rests, and its laws are checked.
+    fn advance(&mut self) -> bool {
+        let mut world = self.world.borrow_mut();
+        let abandoned = world.is_abandoned();
+        let wakes = self.engines.iter().map(|engine| engine.link.actor.borrow().wakes);
+        let lapse = world.lease.as_ref().map(|(_, until)| *until).filter(|until| *until > world.now);
+        let recovery = (abandoned && world.mutant != Mutant::NoRecovery).then_some(self.next_recovery);
+        let chaos = world.faulty.then_some(self.next_chaos);
+        let next = wakes
+            .chain(world.next_host_event())
+            .chain(world.next_database_event())
+            .chain(self.late.iter().map(|(time, _)| *time))
+            .chain(self.next_wish.filter(|_| !self.wishes.is_empty()))
+            .chain(lapse)
+            .chain(recovery)
+            .chain(chaos)
+            .min();
+        match next {
+            Some(next) => {
+                world.now = next.max(world.now + 1);
+                true
+            }
+            None => {
+                world.check_rest();
+                false
+            }
+        }
+    }
+
+    /// A person begins the next wish.
+    fn begin_wish(&mut self) {
+        let mut world = self.world.borrow_mut();
+        if self.wishes.is_empty() {
+            return;
+        }
+        if self.next_wish.is_none() && self.engines.iter().all(|engine| engine.host) {
+            self.next_wish = Some(world.now + world.random.between(0, 3000));
+        }
+        if self.next_wish.is_none_or(|time| time > world.now) {
+            return;
+        }
+        let Some(wish) = self.wishes.pop() else { return };
+        let race = world.random.chance(150);
+        self.next_wish = race.then(|| world.now + world.random.between(0, 6000));
+        let name = if race { "ada" } else { "bob" };
+        drop(world);
+        let link = self.link(name, 350);
+        let (life, policy) = (link.clone(), self.policy.clone());
+        let life = Box::pin(async move { fulfil(life, wish, policy, TTL).await.map(|()| false) });
+        self.engines.push(Engine { link, life, host: false });
+    }
+
+    /// The host finishes what nobody else does.
+    fn begin_recovery(&mut self) {
+        let (abandoned, now, mutant) = {
+            let world = self.world.borrow();
+            (world.is_abandoned() && world.agent_down_until <= world.now, world.now, world.mutant)
+        };
+        let at_work = self.engines.iter().any(|engine| engine.host);
+        if !abandoned || at_work || now < self.next_recovery || mutant == Mutant::NoRecovery {
+            return;
+        }
+        self.next_recovery = now + 500;
+        let link = self.link("host", 250);
+        link.actor.borrow_mut().cut = (0, 0);
+        let (life, policy) = (link.clone(), self.policy.clone());
+        let life = Box::pin(async move {
+            let mut watcher = Silent;
+            let recovered = recover(&life, &life, "host", TTL, &policy, &mut watcher).await?;
+            Ok(recovered != Recovered::Nothing)
+        });
+        self.engines.push(Engine { link, life, host: true });
+    }
+
+    /// A line for a new engine, with what will happen to it.
+    fn link(&mut self, name: &str, dies_per_mille: u64) -> Link {
+        let mut world = self.world.borrow_mut();
+        let mut actor = Actor::default();
+        name.clone_into(&mut actor.name);
+        if self.deaths_left > 0 && world.random.chance(dies_per_mille) {
+            self.deaths_left -= 1;
+            let longest = if world.random.chance(500) { 60 } else { 240 };
+            actor.dies_at = Some(world.random.between(2, longest));
+        }
+        if world.faulty && world.random.chance(100) {
+            let from = world.now + world.random.between(0, 8000);
+            actor.cut = (from, from + world.random.between(500, 9000));
+        }
+        Link { world: Rc::clone(&self.world), actor: Rc::new(RefCell::new(actor)) }
+    }
+
+    /// Machines misbehave.
+    fn chaos(&mut self) {
+        let mut world = self.world.borrow_mut();
+        if !world.faulty || world.now < self.next_chaos {
+            return;
+        }
+        self.next_chaos = world.now + world.random.between(2000, 40_000);
+        let now = world.now;
+        match world.random.between(0, 20) {
+            0..8 => world.crash_an_instance(),
+            8..14 => {
+                world.agent_down_until = now + world.random.between(50, 1500);
+                world.tell(|| "the agent restarts".to_owned());
+                world.drop_tasks();
+                drop(world);
+                self.engines.retain(|engine| !engine.host);
+            }
+            14..18 => {
+                world.disk_full_until = now + world.random.between(100, 6000);
+                world.tell(|| "the disk is full for a while".to_owned());
+            }
+            18 => world.lose_power(),
+            _ => {}
+        }
+    }
+
+    /// Verbs arrive a second time.
+    fn deliver_late(&mut self) {
+        let mut world = self.world.borrow_mut();
+        for engine in &self.engines {
+            self.late.append(&mut engine.link.actor.borrow_mut().late);
+        }
+        let now = world.now;
+        let mut due = Vec::new();
+        self.late.retain(|(time, verb)| {
+            let is_due = *time <= now;
+            if is_due {
+                due.push(verb.clone());
+            }
+            !is_due
+        });
+        for verb in due {
+            if world.may_arrive_late(&verb) {
+                let reply = world.effect(&verb);
+                world.tell(|| format!("late: {verb:?} -> {reply:?}"));
+            }
+        }
+    }
+
+    fn poll_engines(&mut self) {
+        let now = self.world.borrow().now;
+        let mut place = 0;
+        while place < self.engines.len() {
+            let engine = &mut self.engines[place];
+            if engine.link.actor.borrow().wakes > now {
+                place += 1;
+                continue;
+            }
+            engine.link.actor.borrow_mut().wakes = u64::MAX;
+            let polled = engine.life.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            let dead = engine.link.actor.borrow().dead;
+            if let (Poll::Pending, false) = (&polled, dead) {
+                place += 1;
+                continue;
+            }
+            let engine = self.engines.remove(place);
+            self.late.append(&mut engine.link.actor.borrow_mut().late);
+            let name = engine.link.actor.borrow().name.clone();
+            self.world.borrow_mut().tell(|| match &polled {
+                Poll::Pending => format!("{name} is gone"),
+                Poll::Ready(Ok(_)) => format!("{name} is done"),
+                Poll::Ready(Err(error)) => format!("{name} stops: {error}"),
+            });
+            self.ending.killed += usize::from(dead);
+            self.ending.recovered += usize::from(matches!(polled, Poll::Ready(Ok(true))));
+            self.ending.fenced += usize::from(matches!(&polled, Poll::Ready(Err(error)) if error.is_lease_lost()));
+        }
+    }
+}

@@ -23,6 +23,7 @@ pub mod contract;
 pub mod dotenv;
 pub mod git;
 pub mod interpolate;
+pub mod redact;
 pub mod secret;
 pub mod sources;
 

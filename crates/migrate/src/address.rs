@@ -43,7 +43,7 @@ pub(crate) struct Address {
 pub(crate) enum Options {
     Postgres(Box<PgConnectOptions>),
     Sqlite {
-        options: SqliteConnectOptions,
+        options: Box<SqliteConnectOptions>,
         /// `None` for a database in memory.
         file: Option<PathBuf>,
         read_only: bool,
@@ -85,7 +85,11 @@ impl Address {
             if in_memory { "SQLite in memory".to_owned() } else { format!("SQLite database {}", path.display()) };
         let read_only = query.contains("mode=ro") || query.contains("immutable=");
         let file = (!in_memory).then_some(path);
-        Ok(Self { options: Options::Sqlite { options, file, read_only }, place, secrets: Vec::new() })
+        Ok(Self {
+            options: Options::Sqlite { options: Box::new(options), file, read_only },
+            place,
+            secrets: Vec::new(),
+        })
     }
 
     fn postgres(url: &str) -> Result<Self, MigrateError> {

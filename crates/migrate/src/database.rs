@@ -38,7 +38,7 @@ impl Default for ConnectOptions {
         Self {
             timeout: Duration::from_secs(5),
             waits: vec![Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1)],
-            lock_wait: Duration::from_secs(60),
+            lock_wait: Duration::from_mins(1),
             table_wait: Duration::from_secs(5),
             create: true,
         }
@@ -191,16 +191,12 @@ async fn connect(address: &Address, options: &ConnectOptions) -> Result<Connecti
             Ok(Err(error)) => (address.words(&error), is_hopeless(&error)),
             Err(_) => (format!("no answer within {:.1} s", options.timeout.as_secs_f64()), false),
         };
-        match waits.next().filter(|_| !hopeless) {
-            Some(wait) => {
-                tracing::warn!(place = address.place, tries, reason, "no connection, trying again");
-                tokio::time::sleep(jittered(*wait)).await;
-            }
-            None => {
-                let (place, elapsed) = (address.place.clone(), begun.elapsed());
-                return Err(MigrateError::Connect { place, tries, elapsed, reason });
-            }
-        }
+        let Some(wait) = waits.next().filter(|_| !hopeless) else {
+            let (place, elapsed) = (address.place.clone(), begun.elapsed());
+            return Err(MigrateError::Connect { place, tries, elapsed, reason });
+        };
+        tracing::warn!(place = address.place, tries, reason, "no connection, trying again");
+        tokio::time::sleep(jittered(*wait)).await;
     }
 }
 
@@ -229,7 +225,7 @@ async fn try_once(address: &Address, options: &ConnectOptions) -> Result<Connect
             Ok(Connection::Postgres(postgres.connect().await?))
         }
         Options::Sqlite { options: sqlite, file, read_only } => {
-            let sqlite = sqlite
+            let sqlite = (**sqlite)
                 .clone()
                 .create_if_missing(options.create)
                 .busy_timeout(options.lock_wait)

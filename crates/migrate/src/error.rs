@@ -34,7 +34,7 @@ pub enum MigrateError {
         /// The database.
         place: String,
         /// Who holds the lock.
-        holder: Holder,
+        holder: Box<Holder>,
         /// How long it waited.
         waited: Duration,
     },

@@ -60,7 +60,7 @@ impl Migration {
 
 /// What a file's name says.
 #[derive(Debug, PartialEq, Eq)]
-struct Name<'a> {
+struct FileName<'a> {
     digits: &'a str,
     name: &'a str,
     down: bool,
@@ -209,7 +209,7 @@ fn short(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn parse_name(file_name: &str) -> Result<(Name<'_>, u64), String> {
+fn parse_name(file_name: &str) -> Result<(FileName<'_>, u64), String> {
     const SHAPE: &str = "rename it to NNN_name.up.sql or NNN_name.down.sql, as in 001_users.up.sql";
     let Some(stem) = file_name.strip_suffix(".sql") else {
         return Err(format!("does not end in a lowercase .sql; {SHAPE}"));
@@ -229,7 +229,7 @@ fn parse_name(file_name: &str) -> Result<(Name<'_>, u64), String> {
     }
     match digits.parse::<i64>().map(u64::try_from) {
         Ok(Ok(0)) => Err("has number 0; numbers begin at 1: renumber it".to_owned()),
-        Ok(Ok(version)) => Ok((Name { digits, name, down }, version)),
+        Ok(Ok(version)) => Ok((FileName { digits, name, down }, version)),
         _ => Err(format!("has a number above {}; renumber it", i64::MAX)),
     }
 }
@@ -238,7 +238,7 @@ fn read_side(path: &Path) -> Result<Side, String> {
     let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}; mend or remove it"))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = String::from_utf8_lossy(&error.as_bytes()[..valid]).matches('\n').count() + 1;
         format!("is not UTF-8 (line {line}); save it as UTF-8")
     })?;
     // what a checkout with other line ends or an editor's byte order mark changes is no change of the migration

@@ -28,7 +28,7 @@ async fn ask(address: &Address) -> Result<(), sqlx::Error> {
             connection.close().await
         }
         Options::Sqlite { options, .. } => {
-            let options = options.clone().create_if_missing(false).disable_statement_logging();
+            let options = (**options).clone().create_if_missing(false).disable_statement_logging();
             let mut connection = options.connect().await?;
             // reads a page, so that a file that is something else is noticed
             sqlx::raw_sql("SELECT count(*) FROM sqlite_schema").execute(&mut connection).await?;

@@ -85,7 +85,7 @@ pub(crate) async fn blame(
         column,
         sql: line_text(text, line).to_owned(),
         message,
-        code: error.as_database_error().and_then(|error| error.code()).map(std::borrow::Cow::into_owned),
+        code: error.as_database_error().and_then(sqlx::error::DatabaseError::code).map(std::borrow::Cow::into_owned),
         detail: told.and_then(PgDatabaseError::detail).map(ToOwned::to_owned),
         hint: hint.or_else(|| told.and_then(PgDatabaseError::hint).map(ToOwned::to_owned)),
         context: told.and_then(PgDatabaseError::r#where).map(ToOwned::to_owned),
@@ -114,12 +114,11 @@ fn characters(text: &str, position: usize) -> usize {
 /// SQLite gives no position through this driver, but its messages name the culprit: `near "X": syntax error`,
 /// `no such table: X`. Found only when the statement has it exactly once.
 fn named(statement: &str, message: &str) -> Option<usize> {
-    let name = match message.strip_prefix("near \"") {
-        Some(rest) => rest.rsplit_once("\": ")?.0,
-        None => {
-            let name = message.rsplit_once(": ")?.1;
-            name.rsplit('.').next().filter(|name| !name.contains(' '))?
-        }
+    let name = if let Some(rest) = message.strip_prefix("near \"") {
+        rest.rsplit_once("\": ")?.0
+    } else {
+        let name = message.rsplit_once(": ")?.1;
+        name.rsplit('.').next().filter(|name| !name.contains(' '))?
     };
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = statement.match_indices(name).filter(|(at, _)| {

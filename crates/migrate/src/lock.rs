@@ -46,7 +46,11 @@ pub(crate) async fn lock(
         };
         let waited = begun.elapsed();
         if waited >= database.options.lock_wait {
-            return Err(MigrateError::Locked { place: database.address.place.clone(), holder, waited });
+            return Err(MigrateError::Locked {
+                place: database.address.place.clone(),
+                holder: Box::new(holder),
+                waited,
+            });
         }
         if !told {
             events(Event::Waiting { holder });

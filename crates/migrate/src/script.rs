@@ -117,8 +117,8 @@ struct Open {
     words: Vec<String>,
     parentheses: usize,
     blocks: usize,
-    copy: bool,
-    from: bool,
+    /// The word before.
+    last: String,
     copies_stdin: bool,
     concurrently: bool,
 }
@@ -143,13 +143,13 @@ impl Open {
                 _ => {}
             }
         }
-        self.copy |= self.words.is_empty() && word == "COPY";
-        self.copies_stdin |= self.copy && self.from && word == "STDIN";
-        self.from = word == "FROM";
+        let copy = self.words.first().is_some_and(|first| first == "COPY");
+        self.copies_stdin |= copy && self.last == "FROM" && word == "STDIN";
         self.concurrently |= self.parentheses == 0 && word == "CONCURRENTLY";
         if self.words.len() < 6 {
-            self.words.push(word);
+            self.words.push(word.clone());
         }
+        self.last = word;
     }
 }
 

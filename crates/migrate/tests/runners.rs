@@ -181,7 +181,7 @@ async fn a_run_killed_outside_a_transaction_is_never_recorded_as_applied() {
         } else {
             "SELECT pg_sleep(0.05)"
         };
-        let text: String = (1..=30).map(|n| format!("CREATE TABLE t{n} (a int);\n{pause};\n")).collect();
+        let text = (1..=30).map(|n| format!("CREATE TABLE t{n} (a int);\n{pause};")).collect::<Vec<_>>().join("\n");
         let files = Files::new(&[("1_all.sql", &format!("-- slipway: no-transaction\n{text}"))]);
         let mut child = spawn(&bed.url, files.path());
         let mut database = bed.connect().await;

@@ -245,19 +245,19 @@ impl Files {
 /// A database to migrate, SQLite in a temporary folder or PostgreSQL.
 pub(crate) struct Bed {
     pub(crate) url: String,
-    _server: Option<Arc<Server>>,
+    server: Option<Arc<Server>>,
     folder: TempDir,
 }
 
 impl Bed {
     pub(crate) fn sqlite() -> Self {
         let folder = TempDir::new().unwrap();
-        Self { url: format!("sqlite://{}", folder.path().join("app.db").display()), _server: None, folder }
+        Self { url: format!("sqlite://{}", folder.path().join("app.db").display()), server: None, folder }
     }
 
     pub(crate) async fn postgres() -> Self {
         let server = Server::get();
-        Self { url: server.database().await, _server: Some(server), folder: TempDir::new().unwrap() }
+        Self { url: server.database().await, server: Some(server), folder: TempDir::new().unwrap() }
     }
 
     pub(crate) async fn both() -> [Self; 2] {
@@ -265,7 +265,7 @@ impl Bed {
     }
 
     pub(crate) fn is_sqlite(&self) -> bool {
-        self._server.is_none()
+        self.server.is_none()
     }
 
     pub(crate) async fn connect(&self) -> Database {

@@ -166,7 +166,7 @@ impl Compiled {
 /// Builds, verifies and packs a release: `project` is the stack file's folder, `stack_text` the file's text.
 ///
 /// Fails with `Command` when a build command fails, `Problems` when what it left is not what the stack declares,
-/// `Store(DiskFull)` when there is no room. After a failure the store is as it was (S4.E1).
+/// `DiskFull` when there is no room. After a failure the store is as it was (S4.E1).
 pub fn build(
     resolved: &Resolved,
     stack_text: &str,

@@ -23,6 +23,11 @@ pub(crate) fn is_bundle(path: &str) -> bool {
     [".js", ".mjs", ".cjs", ".css"].iter().any(|end| path.ends_with(end))
 }
 
+/// Whether the file is an HTML page.
+pub(crate) fn is_page(path: &str) -> bool {
+    [".html", ".htm"].iter().any(|end| path.ends_with(end))
+}
+
 /// Whether the file must keep its name.
 pub(crate) fn has_fixed_name(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();

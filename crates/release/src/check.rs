@@ -76,8 +76,8 @@ fn stat_damage(folder: &Path, manifest: &Manifest) -> Vec<Damage> {
 fn variants<'a>(site: &'a ResourceName, index: &'a SiteIndex) -> impl Iterator<Item = (String, Coding, u64, &'a str)> {
     index.files.iter().flat_map(move |(path, file)| {
         Coding::ALL.into_iter().filter_map(move |coding| {
-            let size = *file.variants.get(coding.name())?;
-            Some((format!("site/{site}/{path}{}", coding.suffix()), coding, size, file.digest.as_str()))
+            let bytes = *file.variants.get(coding.name())?;
+            Some((format!("site/{site}/{path}{}", coding.suffix()), coding, bytes, file.digest.as_str()))
         })
     })
 }

@@ -12,7 +12,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use crate::{BuildError, BuildEvent, BuildOptions, End, Stream, hint::hint, plan::Step};
+use crate::{BuildError, BuildEvent, BuildOptions, CommandFailure, End, Stream, hint::hint, plan::Step};
 
 /// Lines of output an error carries.
 const TAIL: usize = 40;
@@ -224,14 +224,14 @@ impl Crew<'_> {
             let (task, output) = (&self.tasks[running.task], running.tail.iter().cloned().collect::<Vec<_>>());
             let code = if let End::Code(code) = end { Some(code) } else { None };
             let folder = task.step.source.dir.clone();
-            return Err(BuildError::Command {
+            return Err(BuildError::Command(Box::new(CommandFailure {
                 wanted: task.step.wanted.iter().map(|wanted| wanted.by.to_string()).collect(),
                 hint: hint(task.command, &folder, code, &output),
                 command: self.clean(task.command.to_owned()),
                 folder,
                 end,
                 output,
-            });
+            })));
         }
         Ok(())
     }

@@ -7,15 +7,35 @@ use std::{
     path::Path,
 };
 
-/// Flushes the names in a folder.
+/// Flushes the names in a folder, or the content of a file.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Flushes everything on the file system that holds `folder`: one call is cheaper than an `fsync` for each of many
-/// files, each of which would wait for a flush of the disk.
-pub(crate) fn sync_filesystem(folder: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(folder)?.as_fd())?)
+/// With more files and folders than this one flush of the file system is cheaper than one for each, which would wait
+/// for the disk each time.
+const FLUSH_EACH: usize = 16;
+
+/// Flushes everything below `folder`.
+pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
+    let mut found = vec![folder.to_owned()];
+    let mut folders = found.clone();
+    while let Some(at) = folders.pop() {
+        for entry in fs::read_dir(at)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            }
+            if !kind.is_symlink() {
+                found.push(entry.path());
+            }
+        }
+        if found.len() > FLUSH_EACH {
+            return Ok(rustix::fs::syncfs(File::open(folder)?.as_fd())?);
+        }
+    }
+    found.iter().try_for_each(|path| sync_folder(path))
 }
 
 /// Replaces `path` by `bytes`: written beside it with `mode`, flushed, renamed, and the rename flushed.

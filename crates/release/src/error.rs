@@ -1,6 +1,10 @@
 //! What can go wrong in this room.
 
-use std::{fmt::Write as _, io, path::PathBuf};
+use std::{
+    fmt::{self, Write as _},
+    io,
+    path::PathBuf,
+};
 
 use stack::{AppName, Problems, ReleaseId};
 
@@ -8,21 +12,8 @@ use stack::{AppName, Problems, ReleaseId};
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A build command failed (S4.E1, S4.E2).
-    #[error("{}", command_text(.command, .folder, .end, .hint.as_deref()))]
-    Command {
-        /// The resources whose files it builds, as in `service.api`.
-        wanted: Vec<String>,
-        /// The command line.
-        command: String,
-        /// Where it ran, relative to the stack file.
-        folder: String,
-        /// How it ended.
-        end: End,
-        /// Its last lines of output, at most 40, oldest first, secrets removed.
-        output: Vec<String>,
-        /// What to look at, when the output tells.
-        hint: Option<String>,
-    },
+    #[error("{0}")]
+    Command(Box<CommandFailure>),
     /// What was built is not what the stack declares (S4.P1, S4.P12), or cannot be packed. Holds every problem.
     #[error("{}", problems_text(.0))]
     Problems(Problems),
@@ -34,6 +25,20 @@ pub enum BuildError {
     Changed {
         /// Which.
         path: PathBuf,
+    },
+    /// No room; nothing half-written remains.
+    #[error(
+        "no room for the release in {}: it needs {needed} bytes and {free} are free; free some space, for example \
+         with `slipway releases prune`, and build again",
+        folder.display()
+    )]
+    DiskFull {
+        /// The store.
+        folder: PathBuf,
+        /// Bytes the release adds.
+        needed: u64,
+        /// Bytes that were free.
+        free: u64,
     },
     /// The caller asked to stop; everything that ran was ended.
     #[error("the build was stopped before it was done; nothing was released")]
@@ -53,6 +58,31 @@ pub enum BuildError {
     Store(#[from] StoreError),
 }
 
+/// A build command that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandFailure {
+    /// The resources whose files it builds, as in `service.api`.
+    pub wanted: Vec<String>,
+    /// The command line, secrets removed.
+    pub command: String,
+    /// Where it ran, relative to the stack file.
+    pub folder: String,
+    /// How it ended.
+    pub end: End,
+    /// Its last lines of output, at most 40, oldest first, secrets removed.
+    pub output: Vec<String>,
+    /// What to look at, when the output tells.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for CommandFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, folder, end, .. } = self;
+        let mend = self.hint.as_deref().unwrap_or("mend what its output says and build again");
+        write!(f, "build command `{command}` failed in `{folder}` ({end}); the previous release is untouched; {mend}")
+    }
+}
+
 /// How a build command ended, other than well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -64,8 +94,8 @@ pub enum End {
     Timeout(u64),
 }
 
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Code(code) => write!(f, "exit code {code}"),
             End::Signal(signal) => write!(f, "signal {signal}"),
@@ -86,20 +116,6 @@ pub enum StoreError {
         path: PathBuf,
         /// Why not.
         source: io::Error,
-    },
-    /// No room; nothing half-written remains.
-    #[error(
-        "no room for the release in {}: it needs {needed} bytes and {free} are free; free some space, for example \
-         with `slipway releases prune`, and build again",
-        folder.display()
-    )]
-    DiskFull {
-        /// The store.
-        folder: PathBuf,
-        /// Bytes the release adds.
-        needed: u64,
-        /// Bytes that were free.
-        free: u64,
     },
     /// No release answers to that name.
     #[error("{}", unknown_text(.app, .text, .candidates))]
@@ -170,7 +186,6 @@ impl StoreError {
     /// Whether it says that a disk or a quota is full.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::DiskFull { .. } => true,
             Self::Io { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
@@ -187,17 +202,12 @@ impl BuildError {
 
     /// Whether the build failed because a disk or a quota is full.
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Store(error) if error.is_full())
+        match self {
+            Self::DiskFull { .. } => true,
+            Self::Store(error) => error.is_full(),
+            _ => false,
+        }
     }
-}
-
-fn command_text(command: &str, folder: &str, end: &End, hint: Option<&str>) -> String {
-    let mut text = format!("build command `{command}` failed in `{folder}` ({end}); the previous release is untouched");
-    match hint {
-        Some(hint) => _ = write!(text, "; {hint}"),
-        None => text.push_str("; mend what its output says and build again"),
-    }
-    text
 }
 
 fn problems_text(problems: &Problems) -> String {

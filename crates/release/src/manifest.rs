@@ -102,11 +102,17 @@ impl Manifest {
     }
 
     /// The canonical JSON: what `release.json` holds and the id is the digest of.
+    ///
+    /// # Panics
+    /// Never: a manifest has string keys only.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("a manifest has string keys only and nothing that fails to serialise")
     }
 
     /// The release's name: BLAKE3 of [`Manifest::to_json`].
+    ///
+    /// # Panics
+    /// Never: BLAKE3 has 64 hexadecimal digits.
     pub fn id(&self) -> ReleaseId {
         ReleaseId::new(blake3::hash(&self.to_json()).to_hex().as_str()).expect("BLAKE3 has 64 hexadecimal digits")
     }

@@ -21,16 +21,14 @@ use crate::{
     tree::{self, CopyError},
 };
 
-/// With more new files than this one flush of the file system is cheaper than one for each file.
-const FLUSH_EACH: usize = 16;
-
 /// Bytes of a block: what a small file takes on disk.
 const BLOCK: u64 = 4096;
 
 /// Packs what was compiled. Content that was released before gives that release and its record again.
 ///
-/// The release appears whole or not at all, also when the power is cut. Fails with `Store(DiskFull)` when there is no
+/// The release appears whole or not at all, also when the power is cut. Fails with `DiskFull` when there is no
 /// room and `Changed` when a file changed since it was compiled; the store is then as it was.
+#[expect(clippy::needless_pass_by_value, reason = "takes the project's build lock, which ends with it")]
 pub fn pack(
     compiled: Compiled,
     store: &Store,
@@ -53,7 +51,7 @@ pub fn pack(
     if result.is_err() {
         packing.withdraw(&id);
     }
-    let full = |error: BuildError| if error.is_full() { packing.disk_full().into() } else { error };
+    let full = |error: BuildError| if error.is_full() { packing.disk_full() } else { error };
     let record = result.map_err(full)?;
     Ok(Built { release: id, record, is_new: known.is_none() })
 }
@@ -167,7 +165,7 @@ impl<'a> Packing<'a> {
         let app_folder = self.store.app_folder(&self.compiled.app);
         let free = durable::free_bytes(&app_folder).map_err(StoreError::io("look at", &app_folder))?;
         if self.needed() > free {
-            return Err(self.disk_full().into());
+            return Err(self.disk_full());
         }
         let build = store::build_folder(&app_folder)?;
         let (stage, release) = (build.path().join("objects"), build.path().join("release"));
@@ -177,7 +175,7 @@ impl<'a> Packing<'a> {
         self.stage(&stage)?;
         let variants = self.stage_variants(&stage)?;
         self.assemble(&stage, &release, &variants, newest)?;
-        self.flush(build.path())?;
+        durable::sync_tree(build.path()).map_err(StoreError::io("flush", build.path()))?;
         self.shelve(&stage)?;
         let place = self.store.folder(&self.compiled.app, id);
         if place.exists() {
@@ -349,40 +347,14 @@ impl<'a> Packing<'a> {
         SiteIndex { files: files.iter().filter_map(file).collect() }
     }
 
-    /// Makes everything below `folder` durable.
-    fn flush(&self, folder: &Path) -> Result<(), StoreError> {
-        let mut files = Vec::new();
-        let mut folders = vec![folder.to_owned()];
-        let mut at = 0;
-        while at < folders.len() && files.len() + folders.len() <= FLUSH_EACH {
-            for entry in fs::read_dir(&folders[at]).map_err(StoreError::io("read", &folders[at]))?.flatten() {
-                let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-                let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-                match (is_folder, is_file) {
-                    (true, _) => folders.push(entry.path()),
-                    (_, true) => files.push(entry.path()),
-                    _ => {}
-                }
-            }
-            at += 1;
-        }
-        if at < folders.len() || files.len() + folders.len() > FLUSH_EACH {
-            return durable::sync_filesystem(folder).map_err(StoreError::io("flush", folder));
-        }
-        for path in files.iter().chain(&folders) {
-            durable::sync_folder(path).map_err(StoreError::io("flush", path))?;
-        }
-        Ok(())
-    }
-
     /// Moves staged content to its place among the objects. Its names need no flush: they only save space.
     fn shelve(&mut self, stage: &Path) -> Result<(), StoreError> {
         for entry in fs::read_dir(stage).map_err(StoreError::io("read", stage))?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let (digest, suffix) = name.split_at(64.min(name.len()));
             let place = self.store.object(digest, suffix);
-            let shelf = place.parent().expect("an object lies on a shelf");
-            fs::create_dir_all(shelf).map_err(StoreError::io("create", shelf))?;
+            let folder = place.parent().expect("an object lies in a folder");
+            fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
             fs::rename(entry.path(), &place).map_err(StoreError::io("create", &place))?;
             self.placed.push(place);
         }
@@ -408,10 +380,10 @@ impl<'a> Packing<'a> {
         content + (self.manifest.stack.len() as u64).div_ceil(BLOCK) * BLOCK + BLOCK
     }
 
-    fn disk_full(&self) -> StoreError {
+    fn disk_full(&self) -> BuildError {
         let folder = self.store.path().to_owned();
         let free = durable::free_bytes(&folder).unwrap_or(0);
-        StoreError::DiskFull { folder, needed: self.needed(), free }
+        BuildError::DiskFull { folder, needed: self.needed(), free }
     }
 }
 

@@ -90,9 +90,9 @@ impl Store {
     /// Removes objects whose only name is the one in `objects/`, and notes about content that is gone.
     fn prune_objects(&self, pruned: &mut Pruned) -> Result<(), StoreError> {
         let objects = self.path().join("objects");
-        for shelf in fs::read_dir(&objects).map_err(StoreError::io("read", &objects))?.flatten() {
-            let shelf = shelf.path();
-            let entries = fs::read_dir(&shelf).map_err(StoreError::io("read", &shelf))?;
+        for folder in fs::read_dir(&objects).map_err(StoreError::io("read", &objects))?.flatten() {
+            let folder = folder.path();
+            let entries = fs::read_dir(&folder).map_err(StoreError::io("read", &folder))?;
             let mut notes = Vec::new();
             for entry in entries.flatten() {
                 let path = entry.path();

@@ -162,7 +162,7 @@ fn is_env_file(path: &str) -> bool {
 fn named_files(run: &str) -> impl Iterator<Item = String> {
     const SCRIPTS: [&str; 10] = ["js", "mjs", "cjs", "ts", "py", "rb", "php", "jar", "sh", "wasm"];
     let is_script = |word: &str| word.rsplit_once('.').is_some_and(|(_, end)| SCRIPTS.contains(&end));
-    let program = words(run).next();
+    let program = first_word(run);
     words(run)
         .filter(move |word| is_script(word) || Some(*word) == program && word.contains('/'))
         .filter_map(normalise)
@@ -175,6 +175,12 @@ fn words(command: &str) -> impl Iterator<Item = &str> {
     command.split(apart).filter(|word| !word.is_empty())
 }
 
+/// What a command line runs, past `NAME=value` before it.
+fn first_word(run: &str) -> Option<&str> {
+    let word = run.split_whitespace().find(|word| !word.contains('='))?;
+    Some(word.trim_matches(['"', '\'']))
+}
+
 /// The program's name: the last part of its path.
 fn program(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
@@ -184,8 +190,7 @@ fn program(word: &str) -> &str {
 pub(crate) fn check_runs(step: &Step, entries: &[Entry]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (by, run) in step.runs() {
-        let first = run.split_whitespace().find(|word| !word.contains('='));
-        let Some(word) = first.map(|word| word.trim_matches(['"', '\''])) else { continue };
+        let Some(word) = first_word(run) else { continue };
         if !word.contains('/') || word.contains('$') || word.starts_with('/') {
             continue;
         }

@@ -90,7 +90,7 @@ impl Bundles<'_> {
     fn check_pages(&self, problems: &mut Problems) -> Result<(), BuildError> {
         let paths: std::collections::HashSet<&str> =
             self.site.files.iter().map(|file| file.entry.path.as_str()).collect();
-        for page in self.site.files.iter().filter(|file| file.entry.path.ends_with(".html")) {
+        for page in self.site.files.iter().filter(|file| bundle::is_page(&file.entry.path)) {
             let html = fs::read(&page.from).map_err(BuildError::io("read", &page.from))?;
             let path = page.entry.path.as_str();
             for reference in bundle::references(path, &String::from_utf8_lossy(&html)) {

@@ -6,7 +6,7 @@ use stack::Revision;
 use crate::{
     clock::Clock,
     error::EngineError,
-    journal::{DeployKind, Event, Migration, Outcome, Start, Step},
+    journal::{DeployKind, Event, Outcome, Start, Step},
     plan::{plan, plan_forward, steady},
     policy::MigrationsDown,
     record::{DeployRecord, records},
@@ -91,9 +91,10 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         if record.steps.iter().any(|begun| begun.step == Step::Start) {
             self.want(&steady(record.previous.as_ref())).await?;
         }
-        let back: Vec<Migration> = record.trail.planned.iter().filter(|one| one.reversible).cloned().collect();
-        if let Some(revision) = record.revision.as_ref().filter(|_| !back.is_empty()) {
-            let task = Task::MigrateDown { revision: revision.clone(), migrations: back };
+        // also when none of them can be run down: it waits for a task that outlived its engine
+        let planned = Some(&record.trail.planned).filter(|planned| !planned.is_empty());
+        if let (Some(revision), Some(planned)) = (&record.revision, planned) {
+            let task = Task::MigrateDown { revision: revision.clone(), migrations: planned.clone() };
             match self.task("run the migrations of this deploy down", &task).await {
                 Ok(_) => {}
                 Err(error @ EngineError::Refused { .. }) => {

@@ -14,7 +14,8 @@ impl World {
     /// not announced.
     pub(crate) fn check_visitors(&mut self) {
         for (made, share) in self.serving.clone() {
-            let announced = [self.deploy.wanted, self.deploy.previous].contains(&Some(made)) || self.was_served(made);
+            let shifted = self.deploy.wanted == Some(made) && self.deploy.shifted > 0;
+            let announced = shifted || self.deploy.previous == Some(made) || self.was_served(made);
             if !announced {
                 self.violate(format!("{share} % of visitors on release {}, which was never announced", made + 1));
             }

@@ -122,7 +122,7 @@ impl Link {
             return Err(Self::lost("the request timed out"));
         }
         let reply = self.world.borrow_mut().effect(&verb);
-        self.actor.borrow_mut().wrote = matches!(verb, Verb::Append(..)) && reply.is_ok();
+        self.actor.borrow_mut().wrote |= matches!(verb, Verb::Append(..)) && reply.is_ok();
         if fate < 15 {
             self.arrives_again(&verb, true);
         }

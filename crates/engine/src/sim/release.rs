@@ -59,7 +59,7 @@ pub fn releases(random: &mut Random, scripts: usize) -> Vec<Made> {
             let release = ReleaseId::new(format!("{number:064x}")).expect("64 digits");
             let values = ValuesId::new(format!("{number:016x}")).expect("16 digits");
             migrations = (migrations + usize::try_from(random.between(0, 3)).unwrap_or(0)).min(scripts);
-            let character = match random.between(0, 16) {
+            let character = match random.between(0, 24) {
                 0 => Character::FailsToStart,
                 1 => Character::NeverReady,
                 2 => Character::Errors,
@@ -70,7 +70,7 @@ pub fn releases(random: &mut Random, scripts: usize) -> Vec<Made> {
             };
             // a process that does not exist cannot misbehave
             let character = if replicas == 0 { Character::Good } else { character };
-            let (build_fails, preflight_fails) = (random.chance(30), random.chance(30));
+            let (build_fails, preflight_fails) = (random.chance(20), random.chance(20));
             Made {
                 revision: Revision { release, values },
                 character,
@@ -89,7 +89,7 @@ pub fn scripts(random: &mut Random) -> Vec<Script> {
     (1..=random.between(1, 7))
         .map(|version| {
             let (database, name, reversible) = (database.clone(), format!("m{version}"), random.chance(750));
-            Script { migration: Migration { database, version, name, reversible }, fails: random.chance(100) }
+            Script { migration: Migration { database, version, name, reversible }, fails: random.chance(40) }
         })
         .collect()
 }

@@ -220,7 +220,7 @@ impl Theatre {
         self.next_wish = race.then(|| world.now + world.random.between(0, 6000));
         let name = if race { "ada" } else { "bob" };
         drop(world);
-        let link = self.link(name, 350);
+        let link = self.link(name, 300);
         let (life, policy) = (link.clone(), self.policy.clone());
         let life = Box::pin(async move { fulfil(life, wish, policy, TTL).await.map(|()| false) });
         self.engines.push(Engine { link, life, host: false });

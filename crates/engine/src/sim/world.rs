@@ -342,6 +342,10 @@ impl World {
     pub(crate) fn forget_last_entry(&mut self) {
         if let Some(entry) = self.journal.pop() {
             self.tell(|| format!("journal forgets {:?}", entry.event));
+            self.deploy = Now::default();
+            for entry in self.journal.clone() {
+                self.follow(&entry.event);
+            }
         }
     }
 }

@@ -133,7 +133,7 @@ impl FromStr for AlarmRule {
     }
 }
 
-fn example(unit: MetricUnit) -> &'static str {
+pub(crate) fn example(unit: MetricUnit) -> &'static str {
     match unit {
         MetricUnit::Percent => "`5%` (at most 100%)",
         MetricUnit::Duration => "`26h`",

@@ -159,7 +159,8 @@ pub(crate) fn read(section: Section<'_>, kind: Kind) -> Extra {
 
 /// The few keys whose text has a form that other rooms rely on.
 fn check_values(section: &Section<'_>, kind: Kind) {
-    if let Some(entry) = section.find("limit").filter(|_| kind == Kind::Waf)
+    if kind == Kind::Waf
+        && let Some(entry) = section.find("limit")
         && let Some(text) = entry.filled()
     {
         entry.quantity(text.parse::<crate::Limit>());

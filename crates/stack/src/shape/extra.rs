@@ -1,0 +1,63 @@
+//! Kinds that only some targets can run: their shape is the reader's own table of keys.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use super::form::{self, OneOrMany};
+use crate::{
+    Kind,
+    read::extra::{Form, keys},
+};
+
+macro_rules! extra {
+    ($($type:ident $kind:ident),*) => {$(
+        pub(crate) struct $type;
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($kind).into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                shape(Kind::$kind, generator)
+            }
+        }
+    )*};
+}
+
+extra!(
+    TopicShape Topic,
+    TableShape Table,
+    SearchShape Search,
+    MailShape Mail,
+    IdentityShape Identity,
+    NetworkShape Network,
+    DashboardShape Dashboard,
+    WafShape Waf
+);
+
+fn shape(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+    let mut properties = Map::new();
+    for (key, form, about) in keys(kind) {
+        let schema = match form {
+            Form::Text => String::json_schema(generator),
+            Form::Texts => OneOrMany::<String>::json_schema(generator),
+            Form::Flag => bool::json_schema(generator),
+            Form::Whole => schemars::json_schema!({ "type": "integer", "minimum": 0, "maximum": 1_000_000_000 }),
+            Form::Period => form::Period::json_schema(generator),
+            Form::Size => form::Size::json_schema(generator),
+            Form::Any => schemars::json_schema!({ "title": "table or list" }),
+        };
+        let mut schema = schema.to_value();
+        if let Value::Object(schema) = &mut schema {
+            schema.insert("description".to_owned(), json!(about));
+        }
+        properties.insert((*key).to_owned(), schema);
+    }
+    let required: &[&str] = if kind == Kind::Table { &["key"] } else { &[] };
+    schemars::json_schema!({
+        "type": "object", "properties": properties, "required": required, "additionalProperties": false,
+    })
+}

@@ -186,6 +186,6 @@ target = \"local\"
 
 [environment.production]            # slipway deploy --env production
 target = \"local\"                    # this machine; or \"hosts\" with hosts = [\"deploy@203.0.113.7\"]
-listen = \"0.0.0.0:80\"
+listen = \"0.0.0.0:8081\"            # \"0.0.0.0:80\" once the agent may use it
 data = \"real\"
 ";

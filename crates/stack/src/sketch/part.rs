@@ -122,7 +122,10 @@ fn rust(folder: &Path, text: &str) -> Option<Program> {
     let program = folder.join("src/main.rs").is_file() || named.is_some();
     let name = named.or(package)?.as_str().filter(|name| program && is_plain(name))?;
     let path = format!("target/release/{name}");
-    Some(service("a Rust program", Some("cargo build --release"), path.clone(), Some(path)))
+    let in_workspace = folder.ancestors().skip(1).take(2).any(|above| read(&above.join("Cargo.toml")).is_some_and(|text| text.contains("[workspace]")));
+    // a workspace builds into its own folder, out of reach of this one
+    let build = if in_workspace { "cargo build --release --target-dir target" } else { "cargo build --release" };
+    Some(service("a Rust program", Some(build), path.clone(), Some(path)))
 }
 
 const PIP: &str = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt";

@@ -1,0 +1,117 @@
+//! Everything wrong with a file is told in one run, each with its place, its reason and its mend.
+
+use std::collections::BTreeSet;
+
+use stack::{Problems, Severity, check};
+
+fn codes(text: &str) -> Vec<&'static str> {
+    check("slipway.toml", text).iter().map(|problem| problem.code).collect()
+}
+
+#[test]
+fn a_file_with_many_problems_tells_all_of_them() {
+    let problems = check("slipway.toml", include_str!("fixtures/bad.toml"));
+    insta::assert_snapshot!(problems.to_string());
+    for problem in &problems {
+        assert!(problem.mend.is_some(), "no mend: {problem}");
+        assert!(problem.span.is_some(), "no place: {problem}");
+        assert!(!problem.message.ends_with('.'), "{problem}");
+    }
+}
+
+#[test]
+fn json_carries_lines_and_columns() {
+    let problems = check("slipway.toml", "app = \"x\"\n[service.api]\nrun = \"a\"\nreplcas = 3\n");
+    insta::assert_json_snapshot!(problems, @r#"
+    [
+      {
+        "severity": "error",
+        "code": "unknown-key",
+        "key": "service.api.replcas",
+        "message": "unknown key `replcas` in service `api`",
+        "mend": "did you mean `size.replicas`?",
+        "file": "slipway.toml",
+        "line": 4,
+        "column": 1,
+        "end_line": 4,
+        "end_column": 8
+      }
+    ]
+    "#);
+}
+
+#[test]
+fn toml_mistakes_are_told_with_their_place() {
+    let text = "app = \"x\"\napp = \"y\"\n[service.api\nrun = node\n";
+    let problems = check("slipway.toml", text);
+    assert!(problems.len() >= 2, "{problems}");
+    assert!(problems.iter().all(|problem| problem.code == "syntax" && problem.span.is_some()), "{problems}");
+    assert!(problems.to_string().contains("slipway.toml:2:1: error[syntax]: duplicate key"), "{problems}");
+}
+
+#[test]
+fn an_overlay_is_only_blamed_for_what_it_does() {
+    let text = "app = \"x\"\n[database.main]\nengine = \"postgres:17\"\nreplicas = 2\n\
+                [environment.dev]\ntarget = \"local\"\n[environment.dev.database.main]\nengine = \"sqlite\"\n";
+    let problems = check("slipway.toml", text);
+    assert_eq!(problems.len(), 1, "{problems}");
+    let problem = problems.iter().next().expect("one");
+    assert_eq!((problem.code, problem.key.as_str()), ("sqlite-replicas", "environment.dev.database.main.replicas"));
+    assert!(problem.message.contains("in environment `dev`"), "{problem}");
+    assert!(stack::parse("slipway.toml", text).is_ok());
+}
+
+#[test]
+fn warnings_do_not_stop_anything() {
+    let text = "app = \"x\"\n[service.api]\nrun = \"a\"\nsize = { replicas = 0 }\n";
+    let problems = check("slipway.toml", text);
+    assert_eq!(problems.iter().map(|problem| problem.severity).collect::<Vec<_>>(), [Severity::Warning]);
+    assert!(stack::parse("slipway.toml", text).is_ok());
+}
+
+#[test]
+fn a_file_that_is_too_large_or_too_deep_is_refused() {
+    assert_eq!(codes(&"#".repeat(stack::LARGEST_FILE + 1)), ["too-large"]);
+    let deep = format!("app = \"x\"\nx = {}1{}\n", "[".repeat(40), "]".repeat(40));
+    assert_eq!(codes(&deep), ["too-deep"]);
+    let deeper = format!("x = {}", "[".repeat(100_000));
+    assert!(codes(&deeper).contains(&"syntax"));
+    let dotted = format!("{} = 1", vec!["a"; 50_000].join("."));
+    assert!(!codes(&dotted).is_empty());
+    let nested = format!("app = \"x\"\n[identity.i]\nproviders = {}1{}\n", "[".repeat(6), "]".repeat(6));
+    assert_eq!(codes(&nested), ["too-deep"]);
+}
+
+#[test]
+fn numbers_beyond_reason_are_refused() {
+    let text = "app = \"x\"\n[service.api]\nrun = \"a\"\nport = 99999999999999999999999999\nsize = { replicas = 99999999999999999999, cpu = 1e300, memory = -1 }\n";
+    let found: BTreeSet<&str> = codes(text).into_iter().collect();
+    assert!(["out-of-range", "bad-replicas", "bad-cpu", "bad-size"].iter().all(|code| found.contains(code)), "{found:?}");
+}
+
+#[test]
+fn a_long_ring_of_services_is_told_once_as_a_path() {
+    let mut text = String::from("app = \"x\"\n");
+    for n in 0..3000 {
+        text += &format!("[service.s{n}]\nrun = \"a\"\nneeds = [\"service.s{}\"]\n", (n + 1) % 3000);
+    }
+    let problems = check("slipway.toml", &text);
+    assert_eq!(problems.iter().filter(|problem| problem.code == "cycle").count(), 1);
+}
+
+#[test]
+fn every_problem_of_a_hostile_file_costs_little() {
+    let mut text = String::from("app = \"x\"\n");
+    for n in 0..20_000 {
+        text += &format!("[service.s{n}]\nx = 1\n");
+    }
+    let problems = check("slipway.toml", &text);
+    assert!(problems.len() <= 1001, "{}", problems.len());
+    assert!(problems.iter().any(|problem| problem.code == "too-many-problems"));
+}
+
+#[test]
+fn problems_without_a_file_are_plain_sentences() {
+    let problems = Problems::from(stack::Problem::error("missing-variable", "JWT_SECRET", "`JWT_SECRET` is not set").with_mend("slipway secrets set JWT_SECRET"));
+    assert_eq!(problems.to_string(), "error[missing-variable]: `JWT_SECRET` is not set\n  slipway secrets set JWT_SECRET");
+}

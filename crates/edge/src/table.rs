@@ -72,7 +72,7 @@ pub enum Action {
 }
 
 /// A rate limit.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limit {
     /// Requests per `period`; also the burst.
     pub requests: u32,

@@ -1,0 +1,361 @@
+//! Passing a request to an instance: choosing, waiting, sending, trying again, answering.
+
+use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use hyper::body::{Body, Incoming};
+
+use crate::{
+    balance::{Choice, Pool},
+    body::{BodyFate, EdgeBody, Kind, RequestBody, UpstreamBody},
+    headers::{self, X_REQUEST_ID},
+    instance::InFlight,
+    page,
+    request::Asked,
+    sticky,
+    traffic::Meter,
+    tunnel,
+    upstream::Lent,
+    worker::Snapshot,
+};
+
+/// How often a request that may be repeated is sent, at most.
+const ATTEMPTS: usize = 3;
+
+/// Passes a request on. `pool` is the rule's; `normal` its path in normal form where that differs.
+pub(crate) async fn forward(
+    asked: Asked<'_>,
+    pool: &Arc<Pool>,
+    mut request: Request<Incoming>,
+    normal: Option<String>,
+) -> Response<EdgeBody> {
+    let rule = asked.rule;
+    if let Some(limit) = rule.max_body
+        && asked.seen.content_length
+        && request.body().size_hint().lower() > limit
+    {
+        return too_long(page::accept(request.headers()));
+    }
+    let upgrade = upgrade_token(&asked, &request);
+    let tunnel = upgrade.is_some().then(|| hyper::upgrade::on(&mut request));
+    let (mut head, body) = request.into_parts();
+    let accept = page::accept(&head.headers).cloned();
+    let accept = accept.as_ref();
+    let held = if rule.sticky && asked.seen.cookie { sticky::read(&head.headers) } else { Vec::new() };
+    if let Err(response) = rewrite(&asked, &mut head, normal.as_deref(), upgrade) {
+        return response;
+    }
+    let (body, fate) = if body.is_end_stream() {
+        (RequestBody::none(), None)
+    } else {
+        let fate = Rc::new(BodyFate::default());
+        let pulse = Arc::clone(&asked.visitor.handle.pulse);
+        (RequestBody::new(body, rule.max_body, Rc::clone(&fate), pulse), Some(fate))
+    };
+    let mut search = Search::new(&asked, pool, &held);
+    let mut next = Some(Request::from_parts(head, body));
+    let mut fresh = false;
+    loop {
+        let Some(request) = next.take() else { return search.bad_gateway(accept) };
+        let Some(taken) = search.take().await else { return search.unavailable(accept) };
+        let mut lent = match search.connect(&taken.in_flight, fresh).await {
+            Some(lent) => lent,
+            None => {
+                next = Some(request);
+                continue;
+            }
+        };
+        // the only copy of a head that is ever made, for requests that can be sent again if the connection dies
+        let spare = (fate.is_none() && upgrade.is_none() && repeatable(request.method())).then(|| copy(&request));
+        match lent.sender.try_send_request(request).await {
+            Ok(response) => {
+                let sticky = rule.sticky.then_some(held.as_slice());
+                if let (Some(tunnel), StatusCode::SWITCHING_PROTOCOLS) = (tunnel, response.status()) {
+                    return tunnel::open(&asked, response, tunnel, lent, taken.in_flight, &taken.meter);
+                }
+                return pass_back(&asked, response, lent, taken, fate, sticky);
+            }
+            Err(mut error) => {
+                if let Some(fate) = &fate {
+                    if fate.too_long.get() {
+                        taken.meter.record(asked.visitor.worker.number, 413, asked.started.elapsed());
+                        return too_long(accept);
+                    }
+                    if fate.broke.get() {
+                        // the visitor's side broke: nobody reads this
+                        return page::empty(StatusCode::BAD_REQUEST);
+                    }
+                }
+                tracing::debug!(instance = taken.in_flight.instance().id, error = %error.error(), "request failed");
+                // an idle connection may have died unnoticed, which says nothing about its instance
+                fresh = lent.reused;
+                if !lent.reused {
+                    taken.in_flight.instance().pass_over(Instant::now());
+                    search.tried.push(taken.in_flight.instance().number);
+                }
+                search.attempts += 1;
+                next = match error.take_message() {
+                    Some(unsent) if fate.as_ref().is_none_or(|fate| !fate.begun.get()) => Some(unsent),
+                    _ => spare,
+                };
+                search.last = Some(taken.meter);
+                if search.attempts >= ATTEMPTS {
+                    next = None;
+                }
+            }
+        }
+    }
+}
+
+/// An instance that was chosen, and is counted as busy from here on.
+struct Taken {
+    in_flight: InFlight,
+    meter: Arc<Meter>,
+    cookie: u64,
+    pool: Arc<Pool>,
+    snapshot: Rc<Snapshot>,
+}
+
+/// The search for an instance that takes the request, over tables and failures.
+struct Search<'a> {
+    asked: &'a Asked<'a>,
+    pool: Arc<Pool>,
+    snapshot: Rc<Snapshot>,
+    held: &'a [u64],
+    /// Instances that failed this request, by number.
+    tried: Vec<u64>,
+    attempts: usize,
+    /// Counts the answer if there will be none.
+    last: Option<Arc<Meter>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(asked: &'a Asked<'a>, pool: &Arc<Pool>, held: &'a [u64]) -> Self {
+        let snapshot = Rc::clone(&asked.snapshot);
+        // a connection on a listener that left the table still knows its old pool
+        let pool = snapshot.table.current_pool(pool);
+        Self { asked, pool, snapshot, held, tried: Vec::new(), attempts: 0, last: None }
+    }
+
+    /// Takes an instance, waiting for one as long as the pool holds requests. `None`: there is none.
+    async fn take(&mut self) -> Option<Taken> {
+        let worker = &self.asked.visitor.worker;
+        loop {
+            if let Some(taken) = self.try_take(false) {
+                return Some(taken);
+            }
+            let now = Instant::now();
+            let deadline = self.asked.started + self.pool.hold;
+            if now >= deadline {
+                // nothing better will come: those passed over are asked once more
+                return self.try_take(true);
+            }
+            self.tried.clear(); // who failed a moment ago may be back before the deadline
+            let mut changed = pin!(worker.shared.changed.notified());
+            changed.as_mut().enable(); // before the look, so that no change is missed
+            self.refresh();
+            let again = match self.pool.choose(&worker.random, None, &self.tried, false, now) {
+                Choice::Take(..) => continue,
+                Choice::Later(again) => again.map_or(deadline, |again| again.min(deadline)),
+            };
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(again.into()) => {}
+            }
+            self.refresh();
+        }
+    }
+
+    fn try_take(&mut self, desperate: bool) -> Option<Taken> {
+        let worker = &self.asked.visitor.worker;
+        loop {
+            let sticky = self.held.iter().copied().find(|name| self.pool.has_cookie(*name));
+            let choice = self.pool.choose(&worker.random, sticky, &self.tried, desperate, Instant::now());
+            let Choice::Take(instance, revision) = choice else { return None };
+            let in_flight = instance.enter();
+            if worker.shared.epoch() == self.snapshot.epoch {
+                return Some(Taken {
+                    cookie: instance.cookie,
+                    in_flight,
+                    meter: Arc::clone(&revision.meter),
+                    pool: Arc::clone(&self.pool),
+                    snapshot: Rc::clone(&self.snapshot),
+                });
+            }
+            drop(in_flight);
+            self.refresh();
+        }
+    }
+
+    fn refresh(&mut self) {
+        let fresh = self.asked.visitor.worker.snapshot();
+        if fresh.epoch != self.snapshot.epoch {
+            self.pool = fresh.table.current_pool(&self.pool);
+            self.snapshot = fresh;
+        }
+    }
+
+    /// A connection to the instance, or a note that it took none.
+    async fn connect(&mut self, in_flight: &InFlight, fresh: bool) -> Option<Lent> {
+        let instance = in_flight.instance();
+        match self.asked.visitor.worker.upstreams.lend(instance, fresh).await {
+            Ok(lent) => {
+                instance.accepted();
+                Some(lent)
+            }
+            Err(error) => {
+                tracing::debug!(instance = instance.id, %error, "no connection");
+                instance.pass_over(Instant::now());
+                self.tried.push(instance.number);
+                None
+            }
+        }
+    }
+
+    /// 503: nothing of the request was sent to anybody.
+    fn unavailable(&self, accept: Option<&HeaderValue>) -> Response<EdgeBody> {
+        let sentence = "the service is not available at the moment, please try again shortly";
+        let mut response = page::answer(StatusCode::SERVICE_UNAVAILABLE, sentence, accept);
+        page::retry_after(&mut response, std::time::Duration::from_secs(1));
+        self.record(503);
+        response
+    }
+
+    /// 502: it was sent and not answered.
+    fn bad_gateway(&self, accept: Option<&HeaderValue>) -> Response<EdgeBody> {
+        self.record(502);
+        page::answer(StatusCode::BAD_GATEWAY, "the service broke off before it answered", accept)
+    }
+
+    fn record(&self, status: u16) {
+        let meter = self.last.as_ref().or_else(|| self.pool.main_revision().map(|revision| &revision.meter));
+        if let Some(meter) = meter {
+            meter.record(self.asked.visitor.worker.number, status, self.asked.started.elapsed());
+        }
+    }
+}
+
+/// The instance's answer, with what is meant for our connection to it taken out.
+fn pass_back(
+    asked: &Asked<'_>,
+    response: Response<Incoming>,
+    lent: Lent,
+    taken: Taken,
+    fate: Option<Rc<BodyFate>>,
+    sticky: Option<&[u64]>,
+) -> Response<EdgeBody> {
+    let worker = asked.visitor.worker.number;
+    taken.meter.record(worker, response.status().as_u16(), asked.started.elapsed());
+    let (mut head, body) = response.into_parts();
+    headers::strip_response(&mut head.headers);
+    head.version = Version::HTTP_11;
+    if let Some(held) = sticky
+        && !held.contains(&taken.cookie)
+        && let Some(cookie) = sticky::write(held, taken.cookie, &taken.pool.id, &taken.snapshot.table)
+    {
+        head.headers.append(header::SET_COOKIE, cookie);
+    }
+    let body = UpstreamBody::new(body, lent, taken.in_flight, fate, taken.meter, worker);
+    Response::from_parts(head, EdgeBody::new(Kind::Upstream(body)))
+}
+
+/// Makes a request's head what the instance should see.
+fn rewrite(
+    asked: &Asked<'_>,
+    head: &mut Parts,
+    normal: Option<&str>,
+    upgrade: Option<&'static str>,
+) -> Result<(), Response<EdgeBody>> {
+    let protocol = upgrade.and_then(|_| head.headers.get(header::UPGRADE).cloned());
+    headers::strip_request(&mut head.headers, asked.seen);
+    if let (Some(token), Some(protocol)) = (upgrade, protocol) {
+        head.headers.insert(header::CONNECTION, HeaderValue::from_static(token));
+        head.headers.insert(header::UPGRADE, protocol);
+    }
+    if head.uri.authority().is_some() || head.version == Version::HTTP_10 {
+        let local = asked.visitor.handle.listener.to_string();
+        let host = if asked.host.is_empty() { HeaderValue::try_from(local).ok() } else { Some(asked.host.clone()) };
+        if let Some(host) = host {
+            head.headers.insert(header::HOST, host);
+        }
+    }
+    let (peer, trusted) = (&asked.visitor.peer_value, asked.client.trusted_peer);
+    asked.client.announce(&mut head.headers, asked.seen.forwarded, peer, asked.host);
+    if !(asked.seen.request_id && trusted) {
+        head.headers.insert(X_REQUEST_ID, request_id(asked));
+    }
+    let strip = asked.rule.strip && !asked.rule.prefix.is_empty();
+    if strip || head.uri.authority().is_some() {
+        let path = target(&head.uri, strip.then_some(&*asked.rule.prefix), normal);
+        match Uri::builder().path_and_query(path.as_str()).build() {
+            Ok(uri) => head.uri = uri,
+            Err(_) => {
+                let sentence = "the address cannot be passed on";
+                return Err(page::answer(StatusCode::BAD_REQUEST, sentence, page::accept(&head.headers)));
+            }
+        }
+    }
+    head.version = Version::HTTP_11;
+    Ok(())
+}
+
+/// Path and query to ask the instance for. The prefix is cut from the path as it came if it begins with it as it
+/// stands, and otherwise from its normal form.
+fn target(uri: &Uri, strip: Option<&str>, normal: Option<&str>) -> String {
+    let whole = uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let Some(prefix) = strip else { return whole.to_owned() };
+    let path = uri.path();
+    let rest = match (normal, path.strip_prefix(prefix)) {
+        (None, Some(rest)) => rest,
+        _ => normal.unwrap_or(path).strip_prefix(prefix).unwrap_or(path),
+    };
+    let slash = if rest.starts_with('/') { "" } else { "/" };
+    match uri.query() {
+        Some(query) => format!("{slash}{rest}?{query}"),
+        None => format!("{slash}{rest}"),
+    }
+}
+
+/// 128 random bits in hexadecimal.
+fn request_id(asked: &Asked<'_>) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let random = &asked.visitor.worker.random;
+    let number = (u128::from(random.next()) << 64) | u128::from(random.next());
+    let mut text = [0; 32];
+    for (place, digit) in text.iter_mut().enumerate() {
+        *digit = DIGITS[usize::try_from((number >> (place * 4)) & 15).unwrap_or(0)];
+    }
+    HeaderValue::from_maybe_shared(Bytes::copy_from_slice(&text)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// The `Connection` value for a request that asks for another protocol on a route that lets it.
+fn upgrade_token(asked: &Asked<'_>, request: &Request<Incoming>) -> Option<&'static str> {
+    (asked.seen.upgrade
+        && asked.seen.connection
+        && asked.rule.websocket
+        && request.version() == Version::HTTP_11
+        && headers::has_token(request.headers(), &header::CONNECTION, "upgrade"))
+    .then_some("upgrade")
+}
+
+/// Safe methods and those that may be repeated (RFC 9110 section 9.2.2).
+fn repeatable(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::none());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
+/// 413. The rest of the body is not read, so the connection cannot be used again.
+fn too_long(accept: Option<&HeaderValue>) -> Response<EdgeBody> {
+    let mut response =
+        page::answer(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than this address takes", accept);
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,151 @@
+//! What outlives a table: instances, counters, rate limit buckets and site indexes, found again by what they are.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use crate::{
+    control::{Traffic, UpstreamStatus},
+    instance::Instance,
+    limit::Limiter,
+    site::Root,
+    table::{Limit, Table},
+    traffic::Meter,
+};
+
+/// Counters of revisions that left the table are forgotten, oldest names first, beyond this many.
+const REMEMBERED: usize = 512;
+
+/// One per edge, held by the control thread.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    workers: usize,
+    next_number: u64,
+    /// By id; more than one when an id came back at another address.
+    instances: HashMap<String, Vec<Arc<Instance>>>,
+    /// By pool or site id, then revision.
+    meters: BTreeMap<(String, String), Arc<Meter>>,
+    limiters: HashMap<(String, Limit), Arc<Limiter>>,
+    roots: HashMap<PathBuf, (Option<SystemTime>, Arc<Root>)>,
+}
+
+impl Registry {
+    pub(crate) fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            next_number: 0,
+            instances: HashMap::new(),
+            meters: BTreeMap::new(),
+            limiters: HashMap::new(),
+            roots: HashMap::new(),
+        }
+    }
+
+    /// The instance of this id at this address, new and healthy if it was not known.
+    pub(crate) fn instance(&mut self, id: &str, address: SocketAddr) -> Arc<Instance> {
+        let same = self.instances.entry(id.to_owned()).or_default();
+        if let Some(known) = same.iter().find(|one| one.address == address) {
+            if known.retired() {
+                known.revive();
+            }
+            return Arc::clone(known);
+        }
+        self.next_number += 1;
+        let new = Arc::new(Instance::new(id, address, self.next_number));
+        same.push(Arc::clone(&new));
+        new
+    }
+
+    pub(crate) fn meter(&mut self, id: &str, revision: &str) -> Arc<Meter> {
+        let workers = self.workers;
+        let meter = self.meters.entry((id.to_owned(), revision.to_owned()));
+        Arc::clone(meter.or_insert_with(|| Arc::new(Meter::new(workers))))
+    }
+
+    /// The bucket of a rule keeps its level while rule and limit stay what they are.
+    pub(crate) fn limiter(&mut self, rule: &str, limit: &Limit) -> Arc<Limiter> {
+        let limiter = self.limiters.entry((rule.to_owned(), limit.clone()));
+        Arc::clone(limiter.or_insert_with(|| Arc::new(Limiter::new(limit))))
+    }
+
+    /// A site's folder with its index, read once; read again when the index file changed.
+    pub(crate) fn root(&mut self, folder: &Path) -> Result<Arc<Root>, String> {
+        let changed = Root::index_path(folder).metadata().and_then(|data| data.modified()).ok();
+        if let Some((known, root)) = self.roots.get(folder)
+            && *known == changed
+            && changed.is_some()
+        {
+            return Ok(Arc::clone(root));
+        }
+        let root = Arc::new(Root::load(folder)?);
+        self.roots.insert(folder.to_owned(), (changed, Arc::clone(&root)));
+        Ok(root)
+    }
+
+    /// After a swap: marks instances that left, and forgets what nobody needs any more.
+    pub(crate) fn tidy(&mut self, table: &Table) {
+        let named: std::collections::HashSet<(&str, SocketAddr)> = table
+            .pools
+            .values()
+            .flat_map(|pool| &pool.upstreams)
+            .map(|upstream| (upstream.id.as_str(), upstream.address))
+            .collect();
+        self.instances.retain(|id, same| {
+            same.retain(|one| {
+                let stays = named.contains(&(id.as_str(), one.address));
+                one.set_retired(!stays);
+                stays || one.requests() > 0 || one.tunnels() > 0
+            });
+            !same.is_empty()
+        });
+        self.limiters.retain(|_, limiter| Arc::strong_count(limiter) > 1);
+        self.roots.retain(|_, (_, root)| Arc::strong_count(root) > 1);
+        let mut spare = self.meters.len().saturating_sub(REMEMBERED);
+        self.meters.retain(|_, meter| {
+            let forget = spare > 0 && Arc::strong_count(meter) == 1;
+            spare -= usize::from(forget);
+            !forget
+        });
+    }
+
+    /// All instances known by one of these ids, in the table or on their way out.
+    pub(crate) fn find(&self, ids: &[String]) -> Vec<Arc<Instance>> {
+        ids.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect()
+    }
+
+    /// All instances in the table.
+    pub(crate) fn upstreams(&self) -> BTreeMap<String, UpstreamStatus> {
+        let mut all = BTreeMap::new();
+        for (id, same) in &self.instances {
+            let current = same.iter().find(|one| !one.retired()).or(same.last());
+            if let Some(current) = current {
+                let status = UpstreamStatus {
+                    healthy: current.healthy() && !current.retired(),
+                    failure: current.failure(),
+                    requests: same.iter().map(|one| one.requests()).sum(),
+                    tunnels: same.iter().map(|one| one.tunnels()).sum(),
+                };
+                all.insert(id.clone(), status);
+            }
+        }
+        all
+    }
+
+    pub(crate) fn traffic(&self) -> BTreeMap<String, BTreeMap<String, Traffic>> {
+        let mut all: BTreeMap<String, BTreeMap<String, Traffic>> = BTreeMap::new();
+        for ((id, revision), meter) in &self.meters {
+            all.entry(id.clone()).or_default().insert(revision.clone(), meter.read());
+        }
+        all
+    }
+
+    pub(crate) fn forget_quiet_clients(&self) {
+        for limiter in self.limiters.values() {
+            limiter.forget_quiet();
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The edge over real sockets.
+
+mod control_calls;
+mod routing;
+mod support;

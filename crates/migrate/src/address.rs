@@ -116,7 +116,10 @@ impl Address {
         }
         // shorter ones would blank out letters everywhere
         secrets.retain(|secret| secret.len() > 2);
-        let options = PgConnectOptions::from_str(url).map_err(|error| bad(&scrub(&secrets, plain(&error))))?;
+        let base = url.split_once('?').map_or(url, |(base, _)| base);
+        let known = query.split('&').filter_map(known_parameter).collect::<Vec<_>>().join("&");
+        let options = PgConnectOptions::from_str(&format!("{base}?{known}"))
+            .map_err(|error| bad(&scrub(&secrets, plain(&error))))?;
         let host = match options.get_socket() {
             Some(socket) => socket.display().to_string(),
             None if options.get_host().starts_with('/') => options.get_host().to_owned(),
@@ -147,6 +150,20 @@ impl Address {
     /// The words of an error, without the password.
     pub(crate) fn words(&self, error: &sqlx::Error) -> String {
         scrub(&self.secrets, plain(error))
+    }
+}
+
+/// A parameter as sqlx reads it. It would write the value of any other into the log, so those, which are meant for
+/// other drivers, are left out; Prisma's `schema` is what everybody else calls the search path.
+fn known_parameter(pair: &str) -> Option<String> {
+    let (key, value) = pair.split_once('=')?;
+    match key {
+        "schema" => Some(format!("options=-csearch_path%3D{value}")),
+        "sslmode" | "ssl-mode" | "sslrootcert" | "ssl-root-cert" | "ssl-ca" | "sslcert" | "ssl-cert" | "sslkey"
+        | "ssl-key" | "host" | "hostaddr" | "port" | "dbname" | "user" | "password" | "application_name"
+        | "options" => Some(pair.to_owned()),
+        _ if key.starts_with("options[") || key.starts_with("options%5B") => Some(pair.to_owned()),
+        _ => None,
     }
 }
 
@@ -201,6 +218,13 @@ mod tests {
         assert_eq!(Address::parse("sqlite:a/b.db").unwrap().file(), Some(Path::new("a/b.db")));
         assert_eq!(Address::parse("sqlite:///a/b.db").unwrap().file(), Some(Path::new("/a/b.db")));
         assert_eq!(Address::parse("sqlite::memory:").unwrap().file(), None);
+    }
+
+    #[test]
+    fn parameters_of_other_drivers_are_left_out() {
+        let address = Address::parse("postgres://ann@h/d?schema=shop&passwd=hunter2&connection_limit=5").unwrap();
+        let Options::Postgres(options) = address.options else { panic!("not PostgreSQL") };
+        assert_eq!(options.get_options(), Some("-csearch_path=shop"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod error;
 mod files;
 pub mod home;
 mod journal;
+pub mod log;
 pub mod protocol;
 pub mod shim;
 mod socket;

@@ -20,8 +20,9 @@
 //! | `out`, `err` | named pipes the program writes to. The program holds them open for reading too, so it lives on when the shim is killed, and a new shim ([`reshim`]) reads what is waiting in them |
 //! | `shim.err` | what the shim itself had to complain about |
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
+mod child;
 pub mod control;
 mod error;
 pub mod limits;
@@ -29,7 +30,11 @@ mod process;
 mod record;
 mod report;
 mod running;
+mod server;
+mod sockets;
 mod spec;
+mod stage;
+mod supervise;
 
 pub use error::{Refusal, ShimError};
 pub use record::{Ending, Exit, Record};
@@ -39,6 +44,15 @@ pub use spec::{Limits, Spec};
 /// Runs `slipway shim ...` and `slipway shim-exec ...`; `None` when the arguments (the program's own name first) are
 /// something else. To be called before anything else in `main`: a shim must stay under a megabyte.
 pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
-    let _ = arguments;
-    None
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or("")).collect();
+    match words.as_slice() {
+        ["shim-exec"] => Some(stage::main()),
+        ["shim", _] => Some(supervise::main(Path::new(&arguments[2]), false)),
+        ["shim", _, "--adopt"] => Some(supervise::main(Path::new(&arguments[2]), true)),
+        ["shim" | "shim-exec", ..] => {
+            eprintln!("usage: slipway shim FOLDER [--adopt], with a spec as JSON on stdin; the agent does that");
+            Some(ExitCode::from(2))
+        }
+        _ => None,
+    }
 }

@@ -108,7 +108,31 @@ pub(super) fn write(folder: &Path, name: &str, value: &impl Serialize) -> io::Re
     fs::File::open(folder)?.sync_all()
 }
 
-/// Reads a file that [`write`] wrote; `None` when there is none. Source: the two files above.
+/// Bytes set aside for a record that must be written even when the disk is full: the end of a program.
+const RESERVED: usize = 512;
+/// Where they are.
+const RESERVE: &str = "reserve";
+
+/// Sets room aside for [`write_reserved`].
+pub(super) fn reserve(folder: &Path) -> io::Result<()> {
+    let mut file = fs::File::create(folder.join(RESERVE))?;
+    file.write_all(&[b' '; RESERVED])?;
+    file.sync_all()
+}
+
+/// Like [`write`], into room that was set aside, so that a full disk is no obstacle.
+pub(super) fn write_reserved(folder: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
+    let mut json = serde_json::to_vec(value)?;
+    json.resize(json.len().max(RESERVED), b' ');
+    let reserve = folder.join(RESERVE);
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(&reserve)?;
+    file.write_all(&json)?;
+    file.sync_all()?;
+    fs::rename(&reserve, folder.join(name))?;
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Reads a file that [`write`] or [`write_reserved`] wrote; `None` when there is none.
 pub(super) fn find<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),

@@ -1,0 +1,94 @@
+//! `slipway shim-exec`: the step between the shim and the program.
+//!
+//! Its stdin is a socket to the shim: the order comes in on it, and if the program cannot be started the reason goes
+//! out. The program itself does not get it, so when it closes without a word the program runs.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use rustix::{
+    fd::AsFd,
+    process::{Resource, Rlimit, getrlimit, setrlimit, setsid},
+    thread::set_no_new_privs,
+};
+use serde::{Deserialize, Serialize};
+
+/// What the shim wants this process to become.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Order {
+    /// Path of the program.
+    pub(super) program: PathBuf,
+    /// Its arguments; the first is how it is called.
+    pub(super) argv: Vec<String>,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) cwd: PathBuf,
+    /// Control groups to join.
+    pub(super) groups: Vec<PathBuf>,
+    pub(super) open_files: Option<u64>,
+}
+
+/// Becomes the program; returns only when that failed.
+pub(super) fn main() -> ExitCode {
+    let Ok(socket) = io::stdin().as_fd().try_clone_to_owned() else { return ExitCode::FAILURE };
+    let mut socket = UnixStream::from(socket);
+    let error = match become_program(&mut socket) {
+        Err(error) => error,
+        Ok(never) => match never {},
+    };
+    let _shim_is_gone = socket.write_all(error.as_bytes());
+    ExitCode::FAILURE
+}
+
+fn become_program(socket: &mut UnixStream) -> Result<std::convert::Infallible, String> {
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: io::Error| format!("{what}: {error}")
+    };
+    let mut order = Vec::new();
+    socket.read_to_end(&mut order).map_err(failed("reading the order"))?;
+    let order: Order = serde_json::from_slice(&order).map_err(|error| format!("reading the order: {error}"))?;
+    let nothing = File::open("/dev/null").map_err(failed("opening /dev/null"))?;
+    nix::unistd::dup2_stdin(nothing).map_err(|error| failed("closing stdin")(error.into()))?;
+    setsid().map_err(|error| failed("beginning a session")(error.into()))?;
+    for group in &order.groups {
+        fs::write(group.join("cgroup.procs"), std::process::id().to_string())
+            .map_err(failed(&format!("joining the control group {}", group.display())))?;
+    }
+    if let Some(files) = order.open_files {
+        limit_files(files).map_err(failed(&format!("allowing {files} open files")))?;
+    }
+    set_no_new_privs(true).map_err(|error| failed("giving up new privileges")(error.into()))?;
+    // The shim takes its signals from a file; a program expects to be struck by them.
+    nix::sys::signal::SigSet::empty().thread_set_mask().map_err(|error| failed("unblocking signals")(error.into()))?;
+    std::env::set_current_dir(&order.cwd).map_err(failed(&format!("entering {}", order.cwd.display())))?;
+    let (name, arguments) = order.argv.split_first().ok_or("there is nothing to run")?;
+    let error = Command::new(&order.program).arg0(name).args(arguments).env_clear().envs(&order.env).exec();
+    Err(match error.kind() {
+        io::ErrorKind::NotFound => {
+            "the interpreter its first line names, or the loader it was linked for, is not on this machine; install it"
+                .to_owned()
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => {
+            "it is no program for this machine; if it is a script, begin it with `#!` and its interpreter".to_owned()
+        }
+        io::ErrorKind::ArgumentListTooLong => "its arguments and environment together are too long".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+/// Without the right to raise its own ceiling, a process gets as many as it may have.
+fn limit_files(files: u64) -> io::Result<()> {
+    let wanted = Rlimit { current: Some(files), maximum: Some(files) };
+    if setrlimit(Resource::Nofile, wanted).is_ok() {
+        return Ok(());
+    }
+    let ceiling = getrlimit(Resource::Nofile).maximum;
+    let most = ceiling.map_or(files, |ceiling| ceiling.min(files));
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: ceiling })?)
+}

@@ -5,6 +5,9 @@ use std::io::{self, Read, Write};
 /// Smaller files are not worth it: they fit one packet either way.
 pub(crate) const SMALLEST: u64 = 1024;
 
+/// Larger files are downloads, not parts of a page, and are compressed by those who offer them.
+pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
+
 /// A variant has to save at least one part in this many: 5 %.
 const WORTH: u64 = 20;
 

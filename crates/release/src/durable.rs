@@ -4,38 +4,42 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::{fd::AsFd, unix::fs::PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
+
+use crate::digest::in_parallel;
 
 /// Flushes the names in a folder, or the content of a file.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// With more files and folders than this one flush of the file system is cheaper than one for each, which would wait
-/// for the disk each time.
-const FLUSH_EACH: usize = 16;
+/// With more files and folders than this, one flush of the whole file system is cheaper than one for each: each waits
+/// for the disk, while the flush of everything also waits for what other programs have written.
+const FLUSH_EACH: usize = 128;
 
-/// Flushes everything below `folder`.
-pub(crate) fn sync_tree(folder: &Path) -> io::Result<()> {
-    let mut found = vec![folder.to_owned()];
-    let mut folders = found.clone();
+/// Threads that flush: they only wait.
+const FLUSH_THREADS: usize = 16;
+
+/// Flushes `files`, which lie below `folder`, and every folder there. Other files are durable already: second names of
+/// files that were flushed before.
+pub(crate) fn sync_new(folder: &Path, files: Vec<PathBuf>) -> io::Result<()> {
+    let mut found = files;
+    let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {
-        for entry in fs::read_dir(at)? {
+        for entry in fs::read_dir(&at)? {
             let entry = entry?;
-            let kind = entry.file_type()?;
-            if kind.is_dir() {
+            if entry.file_type()?.is_dir() {
                 folders.push(entry.path());
             }
-            if !kind.is_symlink() {
-                found.push(entry.path());
-            }
         }
+        found.push(at);
         if found.len() > FLUSH_EACH {
             return Ok(rustix::fs::syncfs(File::open(folder)?.as_fd())?);
         }
     }
-    found.iter().try_for_each(|path| sync_folder(path))
+    // Together, so that one flush of the disk serves many.
+    in_parallel(found.len(), FLUSH_THREADS, |index| sync_folder(&found[index])).into_iter().collect()
 }
 
 /// Replaces `path` by `bytes`: written beside it with `mode`, flushed, renamed, and the rename flushed.

@@ -185,13 +185,12 @@ impl StoreError {
 
     /// Whether it says that a disk or a quota is full.
     pub fn is_full(&self) -> bool {
-        match self {
-            Self::Io { source, .. } => {
-                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-            }
-            _ => false,
-        }
+        matches!(self, Self::Io { source, .. } if says_full(source))
     }
+}
+
+fn says_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl BuildError {
@@ -204,6 +203,7 @@ impl BuildError {
     pub fn is_full(&self) -> bool {
         match self {
             Self::DiskFull { .. } => true,
+            Self::Io { source, .. } => says_full(source),
             Self::Store(error) => error.is_full(),
             _ => false,
         }

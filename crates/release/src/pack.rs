@@ -175,7 +175,12 @@ impl<'a> Packing<'a> {
         self.stage(&stage)?;
         let variants = self.stage_variants(&stage)?;
         self.assemble(&stage, &release, &variants, newest)?;
-        durable::sync_tree(build.path()).map_err(StoreError::io("flush", build.path()))?;
+        let documents = [release.join("release.json")]
+            .into_iter()
+            .chain(self.manifest.sites.keys().map(|name| release.join(format!("site/{name}.index.json"))));
+        let staged = fs::read_dir(&stage).map_err(StoreError::io("read", &stage))?.flatten().map(|entry| entry.path());
+        let new = documents.chain(staged).collect();
+        durable::sync_new(build.path(), new).map_err(StoreError::io("flush", build.path()))?;
         self.shelve(&stage)?;
         let place = self.store.folder(&self.compiled.app, id);
         if place.exists() {
@@ -212,7 +217,8 @@ impl<'a> Packing<'a> {
         let worth: BTreeSet<&'a str> = files
             .filter_map(|entry| match &entry.content {
                 Content::File { digest, size, .. }
-                    if *size >= compress::SMALLEST && is_compressible(content_type(&entry.path)) =>
+                    if (compress::SMALLEST..=compress::LARGEST).contains(size)
+                        && is_compressible(content_type(&entry.path)) =>
                 {
                     Some(digest.as_str())
                 }

@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use stack::{AppName, ReleaseId};
+use stack::{AppName, FolderSource, ReleaseId};
 
 use crate::{BuildError, BuildEvent, Manifest, Record, Stop, StoreError, durable, origin, record};
 
@@ -60,6 +60,18 @@ impl Store {
     /// Whether the release's files are in the store.
     pub fn has(&self, app: &AppName, id: &ReleaseId) -> bool {
         self.folder(app, id).join("release.json").exists()
+    }
+
+    /// The folder with the files that `source` built: where services, jobs and functions of that source run. `None` when
+    /// the release has no such tree. Fails like [`Store::manifest`].
+    pub fn tree_for(
+        &self,
+        app: &AppName,
+        id: &ReleaseId,
+        source: &FolderSource,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        let index = self.manifest(app, id)?.tree_index(source);
+        Ok(index.map(|index| self.folder(app, id).join(format!("tree/{index}"))))
     }
 
     /// What a release consists of. Fails with `Missing` when it is not in the store, `Damaged` when its manifest is

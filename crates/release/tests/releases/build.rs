@@ -1,6 +1,7 @@
 //! Build commands: when they run, how they fail.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::Path,
     time::{Duration, Instant},
@@ -132,8 +133,8 @@ fn equal_sources_build_once_and_share_a_tree() {
     let manifest = project.manifest(&built);
     assert_eq!((ran, manifest.trees.len()), (1, 2));
     for (source, file) in [(&shared, "out.txt"), (&other, "in.txt")] {
-        let index = manifest.tree_index(source).unwrap();
-        let text = fs::read_to_string(project.folder(&built).join(format!("tree/{index}/{file}"))).unwrap();
+        let tree = project.store.tree_for(&app(), &built.release, source).unwrap().unwrap();
+        let text = fs::read_to_string(tree.join(file)).unwrap();
         assert_eq!(text, "one");
     }
     assert_eq!(manifest.tree_index(&source("nowhere", None, &[])), None);
@@ -176,7 +177,7 @@ fn a_request_to_stop_ends_the_whole_tree_of_processes() {
         }
     });
     assert!(matches!(error, Err(BuildError::Stopped)));
-    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_mins(1));
     let child = fs::read_to_string(project.root().join("child")).unwrap();
     assert_gone(child.trim());
 }
@@ -214,10 +215,10 @@ fn secrets_are_in_no_output_no_error_and_no_file() {
     project.write("a.txt", "text");
     project.service("api", source(".", Some("echo token is $TOKEN"), &["a.txt"]), "cat a.txt");
     let mut told = String::new();
-    project.build_telling(&mut |event| told.push_str(&format!("{event:?}"))).unwrap();
+    project.build_telling(&mut |event| _ = write!(told, "{event:?}")).unwrap();
     assert!(told.contains("token is [secret]"), "{told}");
     project.service("api", source(".", Some("echo $TOKEN; exit 1"), &["a.txt"]), "cat a.txt");
-    told.push_str(&format!("{:?}", project.build().unwrap_err()));
+    _ = write!(told, "{:?}", project.build().unwrap_err());
     assert!(!told.contains(secret));
     for folder in [project.root().join(".slipway"), project.store.path().to_owned()] {
         let grep = std::process::Command::new("grep").arg("-r").arg(secret).arg(&folder).output().unwrap();

@@ -1,6 +1,9 @@
 //! The room from outside: real folders, real git, real commands.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
+
 mod build;
+mod crash;
 mod disk;
 mod outputs;
 mod project;

@@ -98,8 +98,8 @@ fn without_outputs_a_release_takes_what_a_program_needs() {
     project.write(".gitignore", "node_modules\ndist\ndata\n*.log\n.env\n").write("package.json", "{}");
     project.write("src/a.js", "1").write("x.log", "1").write(".env", "SECRET=1").write("sub/.env.production", "S=1");
     project.write(".env.example", "SECRET=").write("slipway.toml", "app = \"shop\"");
-    let built = project.build().unwrap();
-    let tree = project.tree(&built);
+    let packed = project.build().unwrap();
+    let tree = project.tree(&packed);
     assert_eq!(
         tree,
         [".env.example", ".gitignore", "dist/server.js", "node_modules/m/i.js", "package.json", "src/a.js"]
@@ -114,8 +114,8 @@ fn the_program_of_a_cargo_build_is_taken_and_the_rest_of_target_is_not() {
                  && echo junk > target/release/deps/junk";
     project.service("api", source(".", Some(build), &[]), "PORT=1 target/release/api --verbose");
     project.write("Cargo.toml", "").write("src/main.rs", "fn main() {}").write(".gitignore", "/target\n");
-    let built = project.build().unwrap();
-    assert_eq!(project.tree(&built), [".gitignore", "Cargo.toml", "src/main.rs", "target/release/api"]);
+    let packed = project.build().unwrap();
+    assert_eq!(project.tree(&packed), [".gitignore", "Cargo.toml", "src/main.rs", "target/release/api"]);
     assert_eq!(project.build_counting().1, 0);
 }
 

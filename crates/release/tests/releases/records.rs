@@ -83,7 +83,9 @@ fn builds_at_once_do_not_clash() {
     numbers.reverse();
     assert_eq!(numbers, [1, 2, 3]);
     assert_eq!(results.iter().filter(|built| built.is_new).count(), 3);
-    results.iter().for_each(|built| base.store.verify(&app(), &built.release).unwrap());
+    for built in &results {
+        base.store.verify(&app(), &built.release).unwrap();
+    }
 }
 
 #[test]

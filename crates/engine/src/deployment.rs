@@ -45,7 +45,15 @@ pub struct Deployment<'a, T, C> {
     session: Session<'a, T, C>,
     kind: DeployKind,
     previous: Option<Revision>,
-    wanted: Option<Option<Revision>>,
+    goal: Goal,
+}
+
+/// What a deploy is for.
+enum Goal {
+    /// Not built yet.
+    Unknown,
+    /// This revision; nothing for a stop.
+    Known(Option<Revision>),
 }
 
 /// How a deploy ended.
@@ -87,7 +95,7 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
             return Err(error);
         }
         session.watcher.see(&Progress::Started { deploy: session.number, kind });
-        Ok(Self { session, kind, previous, wanted: None })
+        Ok(Self { session, kind, previous, goal: Goal::Unknown })
     }
 
     /// The number of this deploy.
@@ -129,7 +137,7 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
         let commit = commit.map(ToOwned::to_owned);
         let event = Event::Wanted { revision: revision.clone(), version: version.to_owned(), number, commit };
         self.session.append(event).await?;
-        self.wanted = Some(revision);
+        self.goal = Goal::Known(revision);
         Ok(())
     }
 
@@ -138,7 +146,9 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
     /// A deploy that failed and was undone is a [`Report`]; an error says that it could not be brought to an outcome,
     /// and the hosts do so once the lease lapsed.
     pub async fn run(mut self, policy: &Policy) -> Result<Report, EngineError> {
-        let Some(wanted) = self.wanted.take() else { return Err(EngineError::NothingWanted) };
+        let Goal::Known(wanted) = std::mem::replace(&mut self.goal, Goal::Unknown) else {
+            return Err(EngineError::NothingWanted);
+        };
         self.session.policy = policy.clone();
         let finished = match self.carry_out(wanted.as_ref(), policy).await {
             Ok(()) => Finished { outcome: self.session.end(Outcome::Succeeded).await?, rollback: None },

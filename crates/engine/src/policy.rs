@@ -59,9 +59,9 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             stages: vec![Stage { percent: 100, bake: Period(Duration::ZERO) }],
-            start: Duration::from_secs(60),
+            start: Duration::from_mins(1),
             shift: Duration::from_secs(30),
-            drain: Duration::from_secs(60),
+            drain: Duration::from_mins(1),
             troubles: Duration::from_secs(5),
             patience: Duration::from_secs(30),
             poll: Duration::from_millis(50),

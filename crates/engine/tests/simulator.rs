@@ -1,10 +1,7 @@
 //! The deploy protocol in a simulated world.
 
 use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
 };
 
@@ -13,47 +10,50 @@ use engine::sim::{
     story::{Ending, run},
 };
 
-/// Runs `seeds` on every core; the first seed (by number) that broke a law, and the sums.
-fn run_all(seeds: u64, mutant: Mutant, stop_at_first: bool) -> (Option<(u64, String)>, Ending) {
+/// A seed and the law it broke.
+type Broken = (u64, String);
+
+/// Runs `seeds` on every core, or until one breaks a law; the lowest that did, and the sums.
+fn run_all(seeds: u64, mutant: Mutant) -> (Option<Broken>, Ending) {
     let next = AtomicU64::new(0);
-    let found: Mutex<Option<(u64, String)>> = Mutex::new(None);
-    let sums = Mutex::new(Ending::default());
     let workers = thread::available_parallelism().map_or(2, Into::into);
     thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                let mut mine = Ending::default();
-                loop {
-                    let first = next.fetch_add(100, Ordering::Relaxed);
-                    if first >= seeds || (stop_at_first && found.lock().unwrap().is_some()) {
-                        break;
-                    }
-                    for seed in first..(first + 100).min(seeds) {
-                        let ending = run(seed, mutant, false);
-                        mine.deploys += ending.deploys;
-                        (0..3).for_each(|place| mine.outcomes[place] += ending.outcomes[place]);
-                        mine.killed += ending.killed;
-                        mine.recovered += ending.recovered;
-                        mine.fenced += ending.fenced;
-                        if let Some(law) = ending.violation {
-                            let mut found = found.lock().unwrap();
-                            if found.as_ref().is_none_or(|(other, _)| seed < *other) {
-                                *found = Some((seed, law));
-                            }
-                            break;
-                        }
-                    }
-                }
-                let mut sums = sums.lock().unwrap();
-                sums.deploys += mine.deploys;
-                (0..3).for_each(|place| sums.outcomes[place] += mine.outcomes[place]);
-                sums.killed += mine.killed;
-                sums.recovered += mine.recovered;
-                sums.fenced += mine.fenced;
-            });
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| work(seeds, mutant, &next))).collect();
+        let mut all = (None, Ending::default());
+        for worker in workers {
+            let (broken, sums) = worker.join().expect("a worker does not panic");
+            all.0 = all.0.into_iter().chain(broken).min_by_key(|(seed, _)| *seed);
+            add(&mut all.1, &sums);
         }
-    });
-    (found.into_inner().unwrap(), sums.into_inner().unwrap())
+        all
+    })
+}
+
+/// Takes seeds from `next` until there are none, or one breaks a law.
+fn work(seeds: u64, mutant: Mutant, next: &AtomicU64) -> (Option<Broken>, Ending) {
+    let mut sums = Ending::default();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds {
+            return (None, sums);
+        }
+        let ending = run(seed, mutant, false);
+        add(&mut sums, &ending);
+        if let Some(law) = ending.violation {
+            next.store(seeds, Ordering::Relaxed); // the others stop
+            return (Some((seed, law)), sums);
+        }
+    }
+}
+
+fn add(sums: &mut Ending, ending: &Ending) {
+    sums.deploys += ending.deploys;
+    for (sum, count) in sums.outcomes.iter_mut().zip(ending.outcomes) {
+        *sum += count;
+    }
+    sums.killed += ending.killed;
+    sums.recovered += ending.recovered;
+    sums.fenced += ending.fenced;
 }
 
 fn seed_of_environment() -> Option<u64> {
@@ -64,7 +64,7 @@ fn seed_of_environment() -> Option<u64> {
 #[test]
 fn a_hundred_thousand_seeds() {
     let began = std::time::Instant::now();
-    let (found, sums) = run_all(100_000, Mutant::None, false);
+    let (found, sums) = run_all(100_000, Mutant::None);
     println!(
         "100000 seeds in {:.1} s: {} deploys ({} succeeded, {} failed, {} rolled back), {} engines killed, {} deploys \
          recovered by the host, {} engines fenced off",
@@ -88,7 +88,9 @@ fn one_seed() {
     let seed = seed_of_environment().unwrap_or(1);
     let ending = run(seed, Mutant::None, true);
     println!("seed {seed}");
-    ending.story.iter().for_each(|line| println!("{line}"));
+    for line in &ending.story {
+        println!("{line}");
+    }
     assert_eq!(ending.violation, None, "seed {seed} breaks a law");
 }
 
@@ -103,7 +105,7 @@ fn the_same_seed_tells_the_same_story() {
 fn every_broken_world_is_found_out() {
     let mut unnoticed = Vec::new();
     for mutant in Mutant::ALL {
-        match run_all(3000, mutant, true).0 {
+        match run_all(3000, mutant).0 {
             Some((seed, law)) => println!("{mutant:?} is found out at seed {seed}: {law}"),
             None => unnoticed.push(mutant),
         }

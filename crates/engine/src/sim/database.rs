@@ -120,10 +120,7 @@ impl World {
     fn do_next(&mut self) -> Option<Result<TaskEnd, TargetError>> {
         let (migration, up) = self.upcoming()?;
         let version = migration.version;
-        if !up {
-            self.database.applied.retain(|applied| *applied != version);
-            self.database.effects.remove(&version);
-        } else {
+        if up {
             let index = self.scripts.iter().position(|script| script.migration.version == version)?;
             if self.scripts[index].fails {
                 if self.mutant == Mutant::HalfMigration {
@@ -137,6 +134,9 @@ impl World {
             }
             self.database.applied.push(version);
             self.database.effects.insert(version);
+        } else {
+            self.database.applied.retain(|applied| *applied != version);
+            self.database.effects.remove(&version);
         }
         let way = if up { "up" } else { "down" };
         self.tell(|| format!("migration {version} {way}"));

@@ -78,7 +78,9 @@ impl World {
         }
         // (c) the database is what the journal says
         let (mut applied, mut unsure) = (BTreeSet::new(), BTreeSet::new());
-        records.iter().for_each(|record| explain(record, &mut applied, &mut unsure));
+        for record in &records {
+            explain(record, &mut applied, &mut unsure);
+        }
         let real: BTreeSet<u64> = self.database.applied.iter().copied().collect();
         let sure = |versions: &BTreeSet<u64>| versions.difference(&unsure).copied().collect::<Vec<_>>();
         if sure(&real) != sure(&applied) {
@@ -87,7 +89,9 @@ impl World {
         if real != self.database.effects || real.len() != self.database.applied.len() {
             broken.push(format!("migrations {real:?} are written down, {:?} have an effect", self.database.effects));
         }
-        broken.into_iter().for_each(|what| self.violate(what));
+        for what in broken {
+            self.violate(what);
+        }
     }
 }
 

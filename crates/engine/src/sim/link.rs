@@ -73,14 +73,17 @@ impl Link {
             actor.dead
         };
         if dies {
-            let name = self.actor.borrow().name.clone();
-            let mut world = self.world.borrow_mut();
-            world.tell(|| format!("{name} is killed"));
-            if world.mutant == Mutant::ForgetfulJournal && self.actor.borrow().wrote {
-                world.forget_last_entry();
-            }
-            drop(world);
+            self.die();
             pending::<()>().await;
+        }
+    }
+
+    fn die(&self) {
+        let actor = self.actor.borrow();
+        let mut world = self.world.borrow_mut();
+        world.tell(|| format!("{} is killed", actor.name));
+        if world.mutant == Mutant::ForgetfulJournal && actor.wrote {
+            world.forget_last_entry();
         }
     }
 

@@ -68,12 +68,11 @@ async fn once(link: &Link, wish: Wish, mut policy: Policy, ttl: Duration) -> Res
                 link.sleep(Duration::from_millis(time)).await;
                 if release.build_fails { Err("tsc found 1 error") } else { Ok(()) }
             };
-            match deployment.step(Step::Build, work).await? {
-                Err(reason) => deployment.fail(Some(Step::Build), reason).await?,
-                Ok(()) => {
-                    deployment.wanted(Some(release.revision), "1.0.0", made as u64 + 1, None).await?;
-                    deployment.run(&policy).await?
-                }
+            if let Err(reason) = deployment.step(Step::Build, work).await? {
+                deployment.fail(Some(Step::Build), reason).await?
+            } else {
+                deployment.wanted(Some(release.revision), "1.0.0", made as u64 + 1, None).await?;
+                deployment.run(&policy).await?
             }
         }
         Wish::Rollback | Wish::RollbackWithDatabase => {

@@ -107,8 +107,12 @@ fn policy(world: &mut World) -> Policy {
 
 fn wishes(world: &mut World) -> Vec<Wish> {
     let mut newest = 0;
-    let count = world.random.between(2, 5);
+    let count = world.random.between(1, 5);
     let mut wishes = vec![Wish::Deploy(0)];
+    if world.random.chance(850) {
+        newest = 1;
+        wishes.push(Wish::Deploy(1));
+    }
     for _ in 1..count {
         wishes.push(match world.random.between(0, 20) {
             0..3 => Wish::Rollback,
@@ -191,16 +195,12 @@ impl Theatre {
             .chain(recovery)
             .chain(chaos)
             .min();
-        match next {
-            Some(next) => {
-                world.now = next.max(world.now + 1);
-                true
-            }
-            None => {
-                world.check_rest();
-                false
-            }
+        if let Some(next) = next {
+            world.now = next.max(world.now + 1);
+        } else {
+            world.check_rest();
         }
+        next.is_some()
     }
 
     /// A person begins the next wish.

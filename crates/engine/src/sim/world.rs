@@ -109,6 +109,10 @@ pub(crate) enum Reply {
 
 impl World {
     /// A world in which nothing has happened.
+    ///
+    /// # Panics
+    ///
+    /// Never: its names are well formed.
     pub fn new(seed: u64, mutant: Mutant, tell: bool) -> Self {
         let mut random = Random::new(seed);
         let scripts = scripts(&mut random);

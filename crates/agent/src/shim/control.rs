@@ -13,7 +13,11 @@
 //! again at each later one: connections that arrive while the program is down wait in them. Port 0 takes a free
 //! port, told by `address`. A later `listen` with a smaller COUNT closes the rest.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
 
 use rustix::fd::AsRawFd;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -58,6 +62,21 @@ pub(super) async fn ask<T: DeserializeOwned>(folder: &Path, command: &str) -> io
     socket.read_line(&mut line).await?;
     match serde_json::from_str(&line)? {
         Answer::Ok(answer) => Ok(answer),
+        Answer::Refused { error } => Err(io::Error::other(error)),
+    }
+}
+
+/// Asks the shim behind the socket at `path` for `count` listening sockets on `address`, as a program under a shim
+/// does (`SLIPWAY_SHIM_SOCKET` tells the path). They are non-blocking. Returns the address with its real port, too.
+/// Blocks, for at most some seconds.
+pub fn listen(path: &Path, address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<TcpListener>)> {
+    #[derive(Deserialize)]
+    struct Listening {
+        address: SocketAddr,
+    }
+    let (line, sockets) = super::sockets::exchange(path, &format!("listen {address} {count}"))?;
+    match serde_json::from_slice(&line)? {
+        Answer::Ok(Listening { address }) => Ok((address, sockets.into_iter().map(TcpListener::from).collect())),
         Answer::Refused { error } => Err(io::Error::other(error)),
     }
 }

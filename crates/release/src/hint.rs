@@ -45,6 +45,7 @@ const INSTALLERS: [Installer; 9] = [
             "failed to select a version",
             "failed to get `",
             "failed to parse manifest",
+            "failed to load manifest for dependency",
             "could not find `Cargo.toml`",
             "failed to load source for dependency",
             "failed to download",

@@ -69,6 +69,21 @@ fn a_failed_install_points_at_the_manifest_and_shows_the_tools_own_output() {
     assert_eq!(failure.output, ["npm error code ERESOLVE"]);
 }
 
+// proves S4.E2
+#[test]
+fn a_dependency_that_cargo_cannot_find_points_at_the_manifest() {
+    let mut project = Project::new();
+    let manifest = "[package]\nname = \"x\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n\
+                    [dependencies]\nlost = { path = \"../lost\" }\n";
+    project.write("api/Cargo.toml", manifest).write("api/src/main.rs", "fn main() {}");
+    project.service("api", source("api", Some("cargo build --offline"), &["target/debug/x"]), "target/debug/x");
+    let error = project.build().unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("look at `api/Cargo.toml`"), "{text}");
+    let BuildError::Command(failure) = error else { panic!("{text}") };
+    assert!(failure.output.iter().any(|line| line.contains("dependency `lost`")), "{:?}", failure.output);
+}
+
 #[test]
 fn a_missing_program_is_named() {
     let mut project = Project::new();

@@ -4,6 +4,7 @@
 //! line that is torn was never acknowledged and is dropped; a bad line before it is damage and refused.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
@@ -22,8 +23,8 @@ pub(crate) struct Journal {
     file: fs::File,
     /// Bytes that are acknowledged.
     end: u64,
-    /// Text of the last line, to recognise a repetition.
-    last: Vec<u8>,
+    /// Digests of all entries, to recognise a repetition.
+    known: HashSet<[u8; 16]>,
 }
 
 impl Journal {
@@ -47,7 +48,7 @@ impl Journal {
         if let Some(folder) = path.parent() {
             fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("open", path))?;
         }
-        Ok(Self { path: path.to_owned(), file, end: read.end as u64, last: read.last })
+        Ok(Self { path: path.to_owned(), file, end: read.end as u64, known: read.known })
     }
 
     /// All entries, oldest first.
@@ -57,14 +58,16 @@ impl Journal {
         Ok(parse(&self.path, acknowledged)?.entries)
     }
 
-    /// Adds an entry; durable before it returns. The last entry once more is not added again. When the disk is full
+    /// Adds an entry; durable before it returns. One that is there already is not added again. When the disk is full
     /// nothing of it stays.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
-        let text = serde_json::to_vec(entry).map_err(|error| Error::failed(format!("cannot write an entry: {error}")))?;
-        if text == self.last {
+        let text =
+            serde_json::to_vec(entry).map_err(|error| Error::failed(format!("cannot write an entry: {error}")))?;
+        let digest = digest(&text);
+        if self.known.contains(&digest) {
             return Ok(());
         }
-        let mut line = digest(&text).into_bytes();
+        let mut line = digest.to_vec();
         line.push(b' ');
         line.extend_from_slice(&text);
         line.push(b'\n');
@@ -76,7 +79,7 @@ impl Journal {
             return Err(Error::file("write", &self.path)(error));
         }
         self.end += line.len() as u64;
-        self.last = text;
+        self.known.insert(digest);
         Ok(())
     }
 
@@ -91,11 +94,11 @@ struct Parsed {
     entries: Vec<Entry>,
     /// Bytes up to the end of the last good line.
     end: usize,
-    last: Vec<u8>,
+    known: HashSet<[u8; 16]>,
 }
 
 fn parse(path: &Path, text: &[u8]) -> Result<Parsed, Error> {
-    let mut parsed = Parsed { entries: Vec::new(), end: 0, last: Vec::new() };
+    let mut parsed = Parsed { entries: Vec::new(), end: 0, known: HashSet::new() };
     let mut rest = text;
     while !rest.is_empty() {
         let (line, after) = match rest.iter().position(|&byte| byte == b'\n') {
@@ -103,9 +106,9 @@ fn parse(path: &Path, text: &[u8]) -> Result<Parsed, Error> {
             None => return Ok(parsed),
         };
         match parse_line(line) {
-            Ok((entry, text)) => {
+            Ok((entry, digest)) => {
                 parsed.entries.push(entry);
-                parsed.last = text.to_vec();
+                parsed.known.insert(digest);
             }
             Err(_) if after.is_empty() => return Ok(parsed),
             Err(why) => {
@@ -119,17 +122,20 @@ fn parse(path: &Path, text: &[u8]) -> Result<Parsed, Error> {
     Ok(parsed)
 }
 
-fn parse_line(line: &[u8]) -> Result<(Entry, &[u8]), String> {
+fn parse_line(line: &[u8]) -> Result<(Entry, [u8; 16]), String> {
     let (seal, text) = line.split_at_checked(17).ok_or("it is too short")?;
-    if seal != format!("{} ", digest(text)).as_bytes() {
+    let digest = digest(text);
+    if seal[..16] != digest || seal[16] != b' ' {
         return Err("its checksum does not fit".to_owned());
     }
     let entry = serde_json::from_slice(text).map_err(|error| format!("it is not an entry: {error}"))?;
-    Ok((entry, text))
+    Ok((entry, digest))
 }
 
-fn digest(text: &[u8]) -> String {
-    blake3::hash(text).to_hex()[..16].to_owned()
+/// The first 16 hexadecimal digits of the text's BLAKE3.
+fn digest(text: &[u8]) -> [u8; 16] {
+    let hex = blake3::hash(text).to_hex();
+    std::array::from_fn(|at| hex.as_bytes()[at])
 }
 
 #[cfg(test)]

@@ -1,15 +1,66 @@
 //! The host's side: supervises instances, keeps the edge's table, runs jobs and tasks, answers on a unix socket.
+//!
+//! An agent holds one desired state per environment and works all the time to make reality match it; a crash, a reboot
+//! or an upgrade is nothing special. It must never decide what should run, and nothing that runs may depend on it:
+//! instances, edge and jobs live under [`shim`]s and are found again by the next agent.
+//!
+//! ```no_run
+//! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
+//! use agent::{Client, home::Home, protocol::{Call, Reply}};
+//! let home = Home::at("/var/lib/slipway");
+//! agent::launch(std::path::Path::new("/usr/bin/slipway"), &home).await?;   // starts one, or finds it
+//! if let Reply::Scopes { scopes } = Client::connect(&home).await?.call(None, Call::Scopes).await? {
+//!     scopes.iter().for_each(|scope| println!("{scope}"));
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! From the outside in: [`protocol`] and `api` (what may be asked), `target` (the engine's verbs), `environment` (what
+//! is durable and what is known), `supervisor`, `instance` and `probing` (what runs), `traffic` and `edge_process`
+//! (who gets visitors), `tasks`, `schedule` and `recovery`.
 
+mod api;
+mod backoff;
+mod bindings;
 pub mod client;
+mod command;
+mod counters;
+mod databases;
+mod digest;
+mod edge_process;
+mod environment;
 pub mod error;
 mod files;
+mod headers;
+mod health;
+mod history;
 pub mod home;
+mod host;
+mod instance;
+mod internal;
+mod jobs;
 mod journal;
+mod launch;
 pub mod log;
+mod ports;
+mod preflight;
+mod probing;
 pub mod protocol;
+mod recovery;
+mod revision;
+mod run;
+mod schedule;
+mod serve;
 pub mod shim;
 mod socket;
 mod state;
+mod supervisor;
+mod target;
+mod tasks;
+mod traffic;
 mod values;
 
 pub use client::{Client, LogQuery, Logs};
+pub use error::Error;
+pub use launch::launch;
+pub use serve::{Options, main};

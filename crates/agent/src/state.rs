@@ -11,6 +11,7 @@ use engine::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use stack::Revision;
 
 use crate::{error::Error, files};
 
@@ -23,7 +24,13 @@ struct Document {
     lease: Option<Lease>,
     /// What it should be.
     desired: Desired,
+    /// Revisions that had visitors, newest first.
+    #[serde(default)]
+    served: Vec<Revision>,
 }
+
+/// So many revisions that had visitors are remembered: pages that are still open ask for their files.
+const REMEMBERED: usize = 5;
 
 /// Leave to change an environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,6 +77,11 @@ impl State {
     /// What is wanted.
     pub(crate) fn desired(&self) -> &Desired {
         &self.document.desired
+    }
+
+    /// Revisions that have or had visitors, newest first, at most five.
+    pub(crate) fn served(&self) -> &[Revision] {
+        &self.document.served
     }
 
     /// How the lease is at `now`.
@@ -129,7 +141,11 @@ impl State {
         if self.document.desired == *desired {
             return Ok(false);
         }
-        self.keep(Document { desired: desired.clone(), ..self.document.clone() })?;
+        let now: Vec<Revision> =
+            desired.traffic.keys().filter(|one| !self.document.desired.traffic.contains_key(one)).cloned().collect();
+        let before = self.document.served.iter().filter(|one| !now.contains(one)).cloned();
+        let served = now.iter().cloned().chain(before).take(REMEMBERED).collect();
+        self.keep(Document { desired: desired.clone(), served, ..self.document.clone() })?;
         Ok(true)
     }
 
@@ -166,7 +182,9 @@ mod tests {
     fn a_lease_is_one_persons_until_it_lapses() {
         let (_folder, mut state) = fresh();
         let first = state.lock("ann@desk", MINUTE).unwrap();
-        let Err(TargetError::Locked { holder, expires_in_ms }) = state.lock("bob@desk", MINUTE) else { panic!("locked") };
+        let Err(TargetError::Locked { holder, expires_in_ms }) = state.lock("bob@desk", MINUTE) else {
+            panic!("locked")
+        };
         assert_eq!(holder, "ann@desk");
         assert!((59_000..=60_000).contains(&expires_in_ms));
         state.renew(first, Duration::ZERO).unwrap();

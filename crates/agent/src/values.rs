@@ -77,18 +77,6 @@ pub(crate) fn find(folder: &Path, id: &ValuesId) -> Result<Option<Values>, Error
     files::find_json(&path(folder, id), "remove it and deploy again")
 }
 
-/// All values of an environment that must not be shown, of every set that is kept.
-pub(crate) fn all_secrets(folder: &Path) -> Vec<String> {
-    let Ok(list) = fs::read_dir(folder.join("values")) else { return Vec::new() };
-    let mut secrets = BTreeSet::new();
-    for file in list.flatten() {
-        if let Ok(Some(values)) = files::find_json::<Values>(&file.path(), "") {
-            secrets.extend(values.secret_values().cloned());
-        }
-    }
-    secrets.into_iter().collect()
-}
-
 fn path(folder: &Path, id: &ValuesId) -> PathBuf {
     folder.join("values").join(format!("{}.json", id.as_str()))
 }
@@ -113,11 +101,13 @@ mod tests {
         let key = Key::of(&home).unwrap();
         let one = put(folder.path(), &key, values(&[("A", "1"), ("B", "2")], &["B"])).unwrap();
         assert_eq!(put(folder.path(), &Key::of(&home).unwrap(), values(&[("A", "1"), ("B", "2")], &[])).unwrap(), one);
-        for other in [&[("A", "12"), ("B", "")][..], &[("A", "1"), ("B", "3")], &[("A", "1")], &[("A1", ""), ("B", "2")]] {
+        for other in
+            [&[("A", "12"), ("B", "")][..], &[("A", "1"), ("B", "3")], &[("A", "1")], &[("A1", ""), ("B", "2")]]
+        {
             assert_ne!(put(folder.path(), &key, values(other, &["A"])).unwrap(), one);
         }
         assert!(find(folder.path(), &one).unwrap() == Some(values(&[("A", "1"), ("B", "2")], &["B"])));
-        assert!(all_secrets(folder.path()).contains(&"2".to_owned()));
+        assert!(find(folder.path(), &one).unwrap().unwrap().secret_values().eq(["2"]));
         let mode = fs::metadata(path(folder.path(), &one)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }

@@ -17,6 +17,7 @@
 mod address;
 mod database;
 mod error;
+mod fill;
 mod folder;
 mod health;
 mod ledger;
@@ -35,6 +36,7 @@ pub use self::{
     address::Engine,
     database::{ConnectOptions, Database},
     error::{Failure, Holder, Left, MigrateError, Problem, Problems},
+    fill::fill,
     folder::{Folder, Migration},
     health::check_connection,
     plan::{Down, Up, Which},

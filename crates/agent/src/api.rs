@@ -1,0 +1,212 @@
+//! The agent's API on its unix socket; see [`protocol`](crate::protocol).
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use engine::target::{Target, TargetError};
+use serde::Deserialize;
+use stack::{AppName, EnvironmentName, ResourceName};
+
+use crate::{
+    error::Error,
+    health,
+    host::Host,
+    protocol::{Call, LogLine, Reply, Request, Scope},
+    schedule,
+    target::HostTarget,
+    values::{self, Values},
+};
+
+/// Largest call: a desired state or a set of values is far smaller.
+const LARGEST: usize = 8 << 20;
+
+/// All routes.
+pub(crate) fn router(host: Arc<Host>) -> Router {
+    Router::new()
+        .route("/v1/call", post(call))
+        .route("/v1/logs", get(logs))
+        .route("/v1/health", get(report))
+        .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
+        .with_state(host)
+}
+
+async fn call(State(host): State<Arc<Host>>, body: Bytes) -> Response {
+    let request: Request = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => {
+            let reason =
+                format!("this agent does not understand the call ({error}); restart it with the caller's version");
+            return refuse(&TargetError::Failed { reason });
+        }
+    };
+    match answer(&host, request).await {
+        Ok(reply) => Json(reply).into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &TargetError) -> Response {
+    let status = match error {
+        TargetError::Locked { .. } | TargetError::Fenced { .. } => StatusCode::CONFLICT,
+        TargetError::Unreachable { .. } => StatusCode::BAD_GATEWAY,
+        TargetError::Failed { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+    };
+    (status, Json(error)).into_response()
+}
+
+async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError> {
+    match (request.call, request.scope) {
+        (Call::Info, _) => Ok(Reply::Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            binary: crate::digest::of_binary().await?,
+            pid: std::process::id(),
+            started_at: host.started_at,
+        }),
+        (Call::Scopes, _) => Ok(Reply::Scopes { scopes: host.scopes() }),
+        (Call::Shutdown, _) => shut_down(host).await,
+        (Call::Observe, Some(scope)) => {
+            let observed = match host.find(&scope)? {
+                Some(environment) => HostTarget { host: host.clone(), environment }.observe().await?,
+                None => engine::desired::Observed::default(),
+            };
+            Ok(Reply::Observed { observed: Box::new(observed) })
+        }
+        (Call::Journal, Some(scope)) => {
+            let entries = match host.find(&scope)? {
+                Some(environment) => HostTarget { host: host.clone(), environment }.journal().await?,
+                None => Vec::new(),
+            };
+            Ok(Reply::Journal { entries })
+        }
+        (Call::Runs, Some(scope)) => {
+            let runs = host.find(&scope)?.map_or_else(Vec::new, |environment| schedule::runs(&environment));
+            Ok(Reply::Runs { runs })
+        }
+        (call, Some(scope)) => change(host, &scope, call).await,
+        (_, None) => Err(Error::failed("the call needs a scope: name app and environment").into()),
+    }
+}
+
+/// Calls that change an environment, which begins with the first of them.
+async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, TargetError> {
+    let target = HostTarget { host: host.clone(), environment: host.get(scope)? };
+    match call {
+        Call::Lock { holder, ttl_ms } => {
+            let fence = target.lock(&holder, std::time::Duration::from_millis(ttl_ms)).await?;
+            return Ok(Reply::Fence { fence });
+        }
+        Call::Renew { fence, ttl_ms } => target.renew(fence, std::time::Duration::from_millis(ttl_ms)).await?,
+        Call::Unlock { fence } => target.unlock(fence).await?,
+        Call::Ship { revision, fence } => target.ship(&revision, fence).await?,
+        Call::Want { desired, fence } => target.want(&desired, fence).await?,
+        Call::Task { task, fence } => return Ok(Reply::Task { end: target.task(&task, fence).await? }),
+        Call::Append { entry, fence } => target.append(&entry, fence).await?,
+        Call::PutValues { values, secrets } => {
+            let (host, environment) = (host.clone(), target.environment.clone());
+            let values = Values { values, secrets: secrets.into_iter().collect() };
+            let id = tokio::task::spawn_blocking(move || values::put(&environment.folder, &host.key, values)).await;
+            let id = id.map_err(|error| Error::failed(format!("the agent broke down: {error}")))??;
+            return Ok(Reply::Values { id });
+        }
+        Call::Info | Call::Scopes | Call::Shutdown | Call::Observe | Call::Journal | Call::Runs => {}
+    }
+    Ok(Reply::Done)
+}
+
+async fn shut_down(host: &Arc<Host>) -> Result<Reply, TargetError> {
+    let idle = host.environments().iter().all(|environment| {
+        environment.desired() == engine::desired::Desired::default() && environment.instances().is_empty()
+    });
+    if idle {
+        host.edge.stop().await?;
+    }
+    tracing::info!(edge = if idle { "stopped" } else { "goes on" }, "told to end");
+    host.stopping.cancel();
+    Ok(Reply::Done)
+}
+
+#[derive(Debug, Deserialize)]
+struct Place {
+    app: AppName,
+    environment: EnvironmentName,
+}
+
+#[derive(Debug, Deserialize)]
+struct Wanted {
+    app: AppName,
+    environment: EnvironmentName,
+    service: Option<ResourceName>,
+    lines: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Lines of output as JSON, one per line.
+async fn logs(State(host): State<Arc<Host>>, Query(wanted): Query<Wanted>) -> Response {
+    let scope = Scope { app: wanted.app, environment: wanted.environment };
+    let last = wanted.lines.unwrap_or(100);
+    let folder = match host.find(&scope) {
+        Ok(Some(environment)) => environment.folder.join("logs"),
+        Ok(None) => host.home.environment(&scope).join("logs"),
+        Err(error) => return refuse(&error),
+    };
+    let folder = wanted.service.map_or(folder.clone(), |service| folder.join(service.as_str()));
+    let failed = |error: std::io::Error| refuse(&Error::file("read", &folder)(error).into());
+    let body = if wanted.follow {
+        let follow = match crate::log::follow(&folder, last).await {
+            Ok(follow) => follow,
+            Err(error) => return failed(error),
+        };
+        let stopping = host.stopping.clone();
+        Body::from_stream(futures_util::stream::unfold((follow, stopping), |(mut follow, stopping)| async {
+            let line = tokio::select! {
+                () = stopping.cancelled() => return None,
+                line = follow.next() => line,
+            };
+            Some((line.and_then(|line| to_line(&line)), (follow, stopping)))
+        }))
+    } else {
+        let read = folder.clone();
+        match tokio::task::spawn_blocking(move || crate::log::read(&read, last)).await {
+            Ok(Ok(lines)) => match lines.iter().map(to_line).collect::<Result<Vec<_>, _>>() {
+                Ok(lines) => Body::from(lines.concat()),
+                Err(error) => return failed(error),
+            },
+            Ok(Err(error)) => return failed(error),
+            Err(error) => return failed(std::io::Error::other(error)),
+        }
+    };
+    ([(header::CONTENT_TYPE, "application/jsonl")], body).into_response()
+}
+
+fn to_line(line: &LogLine) -> std::io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// The health report of an environment.
+async fn report(State(host): State<Arc<Host>>, Query(place): Query<Place>) -> Response {
+    let scope = Scope { app: place.app, environment: place.environment };
+    let environment = match host.find(&scope) {
+        Ok(Some(environment)) => environment,
+        Ok(None) => {
+            return refuse(&Error::failed(format!("nothing of {scope} is on this host; deploy it first")).into());
+        }
+        Err(error) => return refuse(&error),
+    };
+    match health::report(&host, &environment).await {
+        Ok(report) => {
+            let status = StatusCode::from_u16(report.http_status()).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+            (status, Json(report)).into_response()
+        }
+        Err(error) => refuse(&error.into()),
+    }
+}

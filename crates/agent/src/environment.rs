@@ -1,0 +1,206 @@
+//! One environment of one app on this host: its durable state, and what is known of its instances right now.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use engine::desired::{Desired, Instance};
+use stack::{ResourceName, Revision};
+use tokio::sync::watch;
+
+use crate::{
+    bindings::Place, error::Error, files, internal::Internal, journal::Journal, protocol::Scope, revision::Revisions,
+    state::State,
+};
+
+/// An environment. All locks are held for moments only, never across an `await`.
+pub(crate) struct Environment {
+    /// Which.
+    pub(crate) scope: Scope,
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// Its revisions, as far as they were read.
+    pub(crate) revisions: Revisions,
+    /// Held by the task that changes databases.
+    pub(crate) databases: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    journal: Mutex<Option<Journal>>,
+    internal: Mutex<Internal>,
+    instances: Mutex<BTreeMap<String, Instance>>,
+    troubles: Mutex<BTreeMap<String, String>>,
+    changed: watch::Sender<u64>,
+    /// Of the whole host.
+    all_changed: watch::Sender<u64>,
+}
+
+impl Environment {
+    /// Opens the environment in `folder`, or begins it. A damaged journal is a trouble and refuses what needs it;
+    /// everything else goes on. Fails when the state is damaged.
+    pub(crate) fn open(scope: Scope, folder: PathBuf, all_changed: watch::Sender<u64>) -> Result<Self, Error> {
+        for name in ["instances", "logs", "data", "tasks"] {
+            files::make_folder(&folder.join(name))?;
+        }
+        let state = State::open(&folder.join("state.json"))?;
+        let internal = Internal::open(&folder.join("internal.json"))?;
+        let environment = Self {
+            scope,
+            folder,
+            revisions: Revisions::default(),
+            databases: tokio::sync::Mutex::default(),
+            state: Mutex::new(state),
+            journal: Mutex::new(None),
+            internal: Mutex::new(internal),
+            instances: Mutex::default(),
+            troubles: Mutex::default(),
+            changed: watch::Sender::new(0),
+            all_changed,
+        };
+        if let Err(error) = environment.with_journal(|_| Ok(())) {
+            environment.trouble("journal", Some(error.to_string()));
+        }
+        Ok(environment)
+    }
+
+    /// The durable state.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is wanted now.
+    pub(crate) fn desired(&self) -> Desired {
+        self.state().desired().clone()
+    }
+
+    /// The journal. One that was damaged is opened again each time, in case somebody mended it.
+    pub(crate) fn with_journal<T>(&self, act: impl FnOnce(&mut Journal) -> Result<T, Error>) -> Result<T, Error> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if journal.is_none() {
+            *journal = Some(Journal::open(&self.folder.join("journal.jsonl"))?);
+            self.trouble("journal", None);
+        }
+        match journal.as_mut() {
+            Some(journal) => act(journal),
+            None => Err(Error::failed("the journal is not open")),
+        }
+    }
+
+    /// Ports at which services of this environment call each other.
+    pub(crate) fn internal(&self) -> MutexGuard<'_, Internal> {
+        self.internal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a revision's programs find data and each other.
+    pub(crate) fn place(&self, revision: &Revision) -> Place {
+        Place { data: self.data(), internal: self.internal().of(revision) }
+    }
+
+    /// The folder that outlives releases.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The folder of an instance.
+    pub(crate) fn instance_folder(&self, id: &str) -> PathBuf {
+        self.folder.join("instances").join(id)
+    }
+
+    /// The folder of a service's output.
+    pub(crate) fn logs(&self, service: &ResourceName) -> PathBuf {
+        self.folder.join("logs").join(service.as_str())
+    }
+
+    /// Every instance as it is now, by id.
+    pub(crate) fn instances(&self) -> BTreeMap<String, Instance> {
+        self.known().clone()
+    }
+
+    /// Enters an instance.
+    pub(crate) fn enter(&self, instance: Instance) {
+        self.known().insert(instance.id.clone(), instance);
+        self.touch();
+    }
+
+    /// Changes what is known of an instance; tells everybody when that makes a difference to them. Returns the number
+    /// of the change.
+    pub(crate) fn update(&self, id: &str, change: impl FnOnce(&mut Instance)) -> u64 {
+        let different = {
+            let mut known = self.known();
+            let Some(instance) = known.get_mut(id) else { return *self.all_changed.borrow() };
+            let before = instance.clone();
+            change(instance);
+            (&before.state, before.port, before.pid) != (&instance.state, instance.port, instance.pid)
+        };
+        if different { self.touch() } else { *self.all_changed.borrow() }
+    }
+
+    /// Takes an instance out.
+    pub(crate) fn forget(&self, id: &str) {
+        self.known().remove(id);
+        self.touch();
+    }
+
+    /// Tells everybody that something changed. Returns the number of the change.
+    pub(crate) fn touch(&self) -> u64 {
+        self.changed.send_modify(|count| *count += 1);
+        let mut number = 0;
+        self.all_changed.send_modify(|count| {
+            *count += 1;
+            number = *count;
+        });
+        number
+    }
+
+    /// Is told of every change.
+    pub(crate) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Says or takes back why the desired state cannot be reached.
+    pub(crate) fn trouble(&self, about: &str, what: Option<String>) {
+        let mut troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
+        match what {
+            Some(what) => {
+                if troubles.insert(about.to_owned(), what.clone()).as_ref() != Some(&what) {
+                    tracing::warn!(scope = %self.scope, about, "{what}");
+                }
+            }
+            None => drop(troubles.remove(about)),
+        }
+    }
+
+    /// Every trouble, in words for a person.
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<String, Instance>> {
+        self.instances.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The environments below `apps` of a home, by their folders.
+pub(crate) fn find_all(apps: &Path) -> Result<Vec<(Scope, PathBuf)>, Error> {
+    let mut found = Vec::new();
+    for (app, folder) in folders(apps)? {
+        let Ok(app) = stack::AppName::new(app) else { continue };
+        for (environment, folder) in folders(&folder)? {
+            if let Ok(environment) = stack::EnvironmentName::new(environment) {
+                found.push((Scope { app: app.clone(), environment }, folder));
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn folders(path: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+    let list = match std::fs::read_dir(path) {
+        Ok(list) => list,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read", path)(error)),
+    };
+    let folders = list.flatten().filter(|entry| entry.path().is_dir());
+    Ok(folders.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
+}

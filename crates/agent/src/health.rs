@@ -1,0 +1,84 @@
+//! The health report of one environment (S4.4).
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use engine::desired::{Desired, Instance, InstanceState};
+use observe::health::{self, About, Memory, Report, Status};
+use stack::Revision;
+
+use crate::{bindings, environment::Environment, error::Error, host::Host, revision::Loaded};
+
+/// Longest wait for a database: the report is due within 2 s (S4.P4).
+const PATIENCE: Duration = Duration::from_millis(1_500);
+
+/// Asks the databases, looks at memory and instances. Takes less than 2 s whatever they do. Fails when nothing has
+/// visitors.
+pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> Result<Report, Error> {
+    let desired = environment.desired();
+    let Some(revision) = leading(&desired) else {
+        return Err(Error::failed(format!("{} serves nothing; deploy it first", environment.scope)));
+    };
+    let (read_host, read_environment, wanted) = (host.clone(), environment.clone(), revision.clone());
+    let loaded = tokio::task::spawn_blocking(move || {
+        let environment = read_environment;
+        environment.revisions.get(&read_host.store, &environment.scope, &environment.folder, &wanted)
+    });
+    let loaded = loaded.await.map_err(|error| Error::failed(error.to_string()))??;
+    let mut checks = Vec::new();
+    for name in loaded.resolved.stack.databases.keys() {
+        let url = bindings::database_url(&loaded, name, &environment.data());
+        checks.push((name.to_string(), async move {
+            let url = url.map_err(|error| error.to_string())?;
+            migrate::check_connection(&url, PATIENCE).await.map(drop)
+        }));
+    }
+    let answers = health::collect(checks, PATIENCE).await;
+    let instances: Vec<Instance> =
+        environment.instances().into_values().filter(|instance| instance.revision == revision).collect();
+    let began = instances.iter().filter_map(|instance| instance.started_at).min();
+    let now = jiff::Timestamp::now();
+    let uptime = began.and_then(|began| Duration::try_from(now.duration_since(began)).ok()).unwrap_or_default();
+    let about = About { version: loaded.version.clone(), uptime, now };
+    let mut report = health::judge(about, answers, memory(&loaded, &instances));
+    report.status = report.status.max(of_instances(&loaded, &instances));
+    Ok(report)
+}
+
+/// The revision most visitors get.
+pub(crate) fn leading(desired: &Desired) -> Option<Revision> {
+    desired.traffic.iter().max_by_key(|(_, percent)| **percent).map(|(revision, _)| revision.clone())
+}
+
+/// A service without a ready instance is unhealthy, one that lacks some is degraded.
+fn of_instances(loaded: &Loaded, instances: &[Instance]) -> Status {
+    let mut worst = Status::Healthy;
+    for (name, service) in &loaded.resolved.stack.services {
+        let wanted = Loaded::replicas(service) as usize;
+        let ready = instances
+            .iter()
+            .filter(|instance| instance.service == *name && instance.state == InstanceState::Ready)
+            .count();
+        worst = worst.max(match ready {
+            0 if wanted > 0 => Status::Unhealthy,
+            ready if ready < wanted => Status::Degraded,
+            _ => Status::Healthy,
+        });
+    }
+    worst
+}
+
+/// The instance that is nearest to its limit; without limits, the host.
+fn memory(loaded: &Loaded, instances: &[Instance]) -> Memory {
+    let limits: BTreeMap<_, _> = loaded
+        .resolved
+        .stack
+        .services
+        .iter()
+        .filter_map(|(name, service)| Some((name, service.size.memory?.max.0)))
+        .collect();
+    let used = instances
+        .iter()
+        .filter_map(|instance| Some(Memory { used: instance.memory?, total: *limits.get(&instance.service)? }));
+    let share = |memory: &Memory| memory.used.saturating_mul(1_000).checked_div(memory.total).unwrap_or(0);
+    used.max_by_key(share).or_else(|| observe::process::host_memory().ok()).unwrap_or(Memory { used: 0, total: 0 })
+}

@@ -1,0 +1,441 @@
+//! The life of one instance: started, probed, started again when it ends, drained and stopped when it is not wanted.
+//!
+//! Each instance has a task of its own, so that nothing that happens to one disturbs another.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use engine::desired::{self, InstanceState};
+use serde::{Deserialize, Serialize};
+use stack::{Kind, ResourceName, Revision, Service};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::{Backoff, Next},
+    bindings, command,
+    environment::Environment,
+    error::Error,
+    files,
+    host::Host,
+    ports::{self, Port},
+    probing::{self, Unfit},
+    protocol::source_name,
+    revision::Loaded,
+    shim::{self, Running, ShimError, Spec, Waited},
+};
+
+/// What a host is called where instances are listed.
+pub(crate) const HOST_NAME: &str = crate::client::THIS_MACHINE;
+
+/// Lines of output that a failure shows.
+const SHOWN_LINES: usize = 20;
+
+/// How long a look for the edge to stop sending visitors may take before the instance is stopped all the same.
+const EDGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long between two starts of an instance whose folder or files are in the way.
+const TROUBLED: Duration = Duration::from_secs(5);
+
+/// `instance.json`: what a restarted agent must know of an instance beside what its shim tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Unique in its environment.
+    pub(crate) id: String,
+    /// What it was made from.
+    pub(crate) revision: Revision,
+    /// Which service it is a replica of.
+    pub(crate) service: ResourceName,
+    /// Where it listens.
+    pub(crate) port: u16,
+    /// It was ready at least once.
+    pub(crate) proven: bool,
+    /// It is ready now, as far as its last probe told.
+    pub(crate) ready: bool,
+    /// How often it was started again.
+    pub(crate) restarts: u32,
+}
+
+/// One instance and its past.
+pub(crate) struct Life {
+    /// The host.
+    pub(crate) host: Arc<Host>,
+    /// Where it belongs.
+    pub(crate) environment: Arc<Environment>,
+    /// What it is made from.
+    pub(crate) loaded: Arc<Loaded>,
+    /// What a restarted agent must know.
+    pub(crate) record: Record,
+    /// Cancelled once it is not wanted any more.
+    pub(crate) leave: CancellationToken,
+    port: Port,
+    backoff: Backoff,
+}
+
+/// What a restarted agent found of an instance.
+pub(crate) enum Found {
+    /// It runs, and its shim too.
+    Running(Running),
+    /// It runs without its shim.
+    Orphaned(shim::Orphan),
+}
+
+/// Why an instance is not watched any more.
+enum End {
+    /// It is not wanted any more.
+    Left,
+    /// It ended by itself.
+    Exited(String),
+    /// It must be ended: it hangs, is too large, or does not become ready.
+    Unfit(Unfit),
+    /// Its shim was killed.
+    Orphaned(shim::Orphan),
+}
+
+impl Life {
+    /// An instance that begins, or one that was found.
+    pub(crate) fn new(
+        host: Arc<Host>,
+        environment: Arc<Environment>,
+        loaded: Arc<Loaded>,
+        record: Record,
+        port: Port,
+    ) -> Self {
+        let backoff = Backoff::new(record.proven);
+        Self { host, environment, loaded, record, leave: CancellationToken::new(), port, backoff }
+    }
+
+    /// Enters it into the environment's list.
+    pub(crate) fn enter(&self, found: Option<&Found>) {
+        let record = found.map(|found| match found {
+            Found::Running(running) => running.record(),
+            Found::Orphaned(orphan) => orphan.record(),
+        });
+        let state = if record.is_some() && self.record.ready { InstanceState::Ready } else { InstanceState::Starting };
+        self.environment.enter(desired::Instance {
+            id: self.record.id.clone(),
+            host: HOST_NAME.to_owned(),
+            revision: self.record.revision.clone(),
+            service: self.record.service.clone(),
+            state,
+            restarts: self.record.restarts,
+            pid: record.map(|record| record.pid),
+            port: Some(self.port.number()),
+            started_at: record.map(|record| record.started_at),
+            memory: None,
+        });
+    }
+
+    /// Lives until it is not wanted any more, and then takes everything of it away.
+    pub(crate) async fn run(mut self, mut found: Option<Found>) {
+        loop {
+            // What was found goes on as it was; what is started is asked until it is ready.
+            let verdict = found.as_ref().filter(|_| self.record.proven).map(|_| self.record.ready);
+            let started = match found.take() {
+                Some(Found::Running(running)) => Ok(running),
+                Some(Found::Orphaned(orphan)) => self.reshim(&orphan).await,
+                None => self.start().await,
+            };
+            let running = match started {
+                Ok(running) => running,
+                Err(error) => {
+                    if !self.not_started(&error).await {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            let began = Instant::now();
+            let end = self.watch(&running, verdict).await;
+            let well = if self.record.ready { began.elapsed() } else { Duration::ZERO };
+            match end {
+                End::Left => {
+                    self.depart(&running).await;
+                    break;
+                }
+                End::Orphaned(orphan) => {
+                    tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "its shim was killed; it gets a new one");
+                    found = Some(Found::Orphaned(orphan));
+                }
+                End::Exited(why) => {
+                    if !self.rest(&why, well).await {
+                        break;
+                    }
+                }
+                End::Unfit(unfit) => {
+                    tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "stopped: {}", unfit.why);
+                    self.end(&running).await;
+                    if unfit.hopeless && !self.backoff.proven() {
+                        let why = self.with_output(&unfit.why);
+                        self.fail(why);
+                        self.leave.cancelled().await;
+                        break;
+                    }
+                    if !self.rest(&unfit.why, well).await {
+                        break;
+                    }
+                }
+            }
+        }
+        self.clear_away();
+    }
+
+    fn service(&self) -> Result<&Service, Error> {
+        self.loaded.service(&self.record.service)
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.environment.instance_folder(&self.record.id)
+    }
+
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.number()))
+    }
+
+    fn set(&self, change: impl FnOnce(&mut desired::Instance)) -> u64 {
+        self.environment.update(&self.record.id, change)
+    }
+
+    /// Writes down what a restarted agent must know.
+    fn keep(&self) {
+        let path = self.folder().join("instance.json");
+        let kept = files::make_folder(&self.folder()).and_then(|()| files::replace_lightly(&path, &self.record));
+        self.environment.trouble(&format!("instance {}", self.record.id), kept.err().map(|error| error.to_string()));
+    }
+
+    async fn start(&mut self) -> Result<Running, Error> {
+        if !self.port.is_free() {
+            // Somebody else listens there since it ended.
+            self.port = self.host.ports.take(ports::INSTANCES)?;
+        }
+        self.record.port = self.port.number();
+        self.record.ready = false;
+        self.keep();
+        self.set(|instance| {
+            instance.state = InstanceState::Starting;
+            instance.port = Some(self.record.port);
+        });
+        let spec = self.spec()?;
+        let running = shim::start(&self.host.binary, &self.folder(), &spec).await.map_err(|error| refused(&error))?;
+        self.started(&running);
+        Ok(running)
+    }
+
+    async fn reshim(&mut self, orphan: &shim::Orphan) -> Result<Running, Error> {
+        let spec = self.spec()?;
+        let running = shim::reshim(&self.host.binary, orphan, &spec).await.map_err(|error| refused(&error))?;
+        self.started(&running);
+        Ok(running)
+    }
+
+    fn started(&self, running: &Running) {
+        let record = running.record();
+        tracing::info!(scope = %self.environment.scope, instance = %self.record.id, pid = record.pid, port = self.record.port, "started");
+        self.set(|instance| {
+            instance.pid = Some(record.pid);
+            instance.started_at = Some(record.started_at);
+        });
+    }
+
+    /// What the shim runs.
+    fn spec(&self) -> Result<Spec, Error> {
+        let service = self.service()?;
+        let environment = &self.environment;
+        let place = environment.place(&self.record.revision);
+        let bound = bindings::of_service(&environment.scope, &self.loaded, service, &place)?;
+        let run = service.run.as_deref().ok_or_else(|| {
+            Error::failed(format!("service `{}` has no `run`; say how it starts", self.record.service))
+        })?;
+        let mut spec = Spec::new(
+            command::parse(run)?,
+            self.loaded.files(&service.source)?,
+            source_name(Kind::Service, &self.record.service),
+            &self.record.id,
+            environment.logs(&self.record.service),
+        );
+        spec.env = bound.env;
+        let own = [
+            ("PORT", self.record.port.to_string()),
+            ("SLIPWAY_SERVICE", self.record.service.to_string()),
+            ("SLIPWAY_INSTANCE", self.record.id.clone()),
+        ];
+        spec.env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        spec.secrets = bound.secrets;
+        spec.stop_ms = u64::from(service.stop);
+        spec.limits.memory = service.size.memory.map(|memory| memory.max.0);
+        spec.limits.cpu_millis = service.size.cpu.map(|cpu| cpu.max.0);
+        Ok(spec)
+    }
+
+    /// Probes it until something must be done. Ready or not, an end and the wish to leave are seen at once.
+    async fn watch(&mut self, running: &Running, verdict: Option<bool>) -> End {
+        let ended = async {
+            match running.wait().await {
+                Ok(Waited::Ended(exit)) => End::Exited(exit.to_string()),
+                Ok(Waited::Orphaned(orphan)) => End::Orphaned(orphan),
+                Err(error) => End::Exited(error.to_string()),
+            }
+        };
+        let leave = self.leave.clone();
+        let unfit = async {
+            match self.loaded.service(&self.record.service) {
+                Ok(service) => {
+                    let service = service.clone();
+                    let address = self.address();
+                    probing::watch(running, &service, address, verdict, &mut |state, memory| self.seen(state, memory))
+                        .await
+                }
+                Err(error) => Unfit { why: error.to_string(), hopeless: true },
+            }
+        };
+        tokio::select! {
+            biased;
+            () = leave.cancelled() => End::Left,
+            end = ended => end,
+            unfit = unfit => End::Unfit(unfit),
+        }
+    }
+
+    /// A probe told something.
+    fn seen(&mut self, state: Option<InstanceState>, memory: Option<u64>) {
+        if let Some(state) = &state {
+            let ready = *state == InstanceState::Ready;
+            let first = ready && !self.record.proven;
+            if ready {
+                self.backoff.ready();
+            }
+            if first || ready != self.record.ready {
+                self.record.proven |= ready;
+                self.record.ready = ready;
+                self.keep();
+                tracing::info!(scope = %self.environment.scope, instance = %self.record.id, "{}", match state {
+                    InstanceState::Unready { why } => format!("not ready: {why}"),
+                    _ => "ready".to_owned(),
+                });
+            }
+        }
+        self.set(|instance| {
+            if let Some(state) = state {
+                instance.state = state;
+            }
+            if memory.is_some() {
+                instance.memory = memory;
+            }
+        });
+    }
+
+    /// It could not be started. `false`: it is to leave.
+    async fn not_started(&mut self, error: &Error) -> bool {
+        tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "not started: {error}");
+        self.fail(error.to_string());
+        tokio::select! {
+            () = self.leave.cancelled() => false,
+            // The reason may go away: a full disk, a missing program.
+            () = tokio::time::sleep(TROUBLED) => true,
+        }
+    }
+
+    /// It ended. Waits as long as its past demands; `false`: it is to leave.
+    async fn rest(&mut self, why: &str, well: Duration) -> bool {
+        self.record.ready = false;
+        self.record.restarts += 1;
+        let next = self.backoff.ended(Instant::now(), well, rand::random());
+        tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, ?next, "ended: {why}");
+        let wait = match next {
+            Next::Again(wait) => {
+                self.set(|instance| {
+                    instance.state = InstanceState::Waiting { why: why.to_owned() };
+                    instance.restarts = self.record.restarts;
+                    (instance.pid, instance.started_at, instance.memory) = (None, None, None);
+                });
+                wait
+            }
+            Next::Loop(wait) => {
+                let why = self.with_output(&format!("it ends again and again: {why}"));
+                self.fail(why);
+                wait
+            }
+            Next::GiveUp => {
+                let why = self.with_output(&format!("it ended before it was ready, three times: {why}"));
+                self.fail(why);
+                self.leave.cancelled().await;
+                return false;
+            }
+        };
+        tokio::select! {
+            () = self.leave.cancelled() => false,
+            () = tokio::time::sleep(wait) => true,
+        }
+    }
+
+    fn fail(&self, why: String) {
+        self.set(|instance| {
+            instance.state = InstanceState::Failed { why };
+            instance.restarts = self.record.restarts;
+            (instance.pid, instance.started_at, instance.memory) = (None, None, None);
+        });
+    }
+
+    /// A reason with the last lines of its output, which were redacted when they were written.
+    fn with_output(&self, why: &str) -> String {
+        let folder = self.environment.logs(&self.record.service);
+        let Ok(lines) = crate::log::read(&folder, 500) else { return why.to_owned() };
+        let own: Vec<&str> =
+            lines.iter().filter(|line| line.instance == self.record.id).map(|line| line.line.as_str()).collect();
+        if own.is_empty() {
+            return format!("{why}; it wrote nothing");
+        }
+        format!("{why}; its last output:\n{}", own[own.len().saturating_sub(SHOWN_LINES)..].join("\n"))
+    }
+
+    /// It is not wanted any more: no new visitors, those it has finish, then it ends.
+    async fn depart(&mut self, running: &Running) {
+        let (drain, stop) =
+            self.service().map_or((Duration::ZERO, Duration::ZERO), |service| (service.drain.0, service.stop.0));
+        if self.record.proven {
+            let number = self.set(|instance| instance.state = InstanceState::Draining);
+            let upstream = crate::traffic::upstream_id(&self.environment.scope, &self.record.id);
+            let drained = async {
+                if tokio::time::timeout(EDGE_PATIENCE, self.host.edge.applied(number)).await.is_err() {
+                    tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "the edge did not confirm that visitors go elsewhere");
+                }
+                self.host.edge.drain(&upstream, drain).await;
+            };
+            tokio::select! {
+                () = drained => {}
+                _ended = running.wait() => {}
+            }
+        }
+        self.set(|instance| instance.state = InstanceState::Stopping);
+        match running.stop(stop).await {
+            Ok(exit) => tracing::info!(scope = %self.environment.scope, instance = %self.record.id, "stopped: {exit}"),
+            Err(error) => {
+                tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}")
+            }
+        }
+    }
+
+    /// Ends an instance that will be started again.
+    async fn end(&self, running: &Running) {
+        let stop = self.service().map_or(Duration::ZERO, |service| service.stop.0);
+        self.set(|instance| instance.state = InstanceState::Stopping);
+        if let Err(error) = running.stop(stop).await {
+            tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}");
+        }
+    }
+
+    fn clear_away(&self) {
+        if let Err(error) = files::remove_folder(&self.folder()) {
+            tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "{error}");
+        }
+        self.environment.trouble(&format!("instance {}", self.record.id), None);
+        self.environment.forget(&self.record.id);
+    }
+}
+
+fn refused(error: &ShimError) -> Error {
+    Error::failed(error.to_string())
+}

@@ -1,0 +1,158 @@
+//! Whether an instance is well: asked often until it is ready, then at its service's own pace.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use engine::desired::InstanceState;
+use observe::probe::{Change, Probe, ProbeFailure, Threshold};
+use stack::{Health, Service};
+
+use crate::{
+    revision::Loaded,
+    shim::{Running, limits},
+};
+
+/// Between two looks while an instance starts: short at first, when most become ready.
+const EAGER: Duration = Duration::from_millis(20);
+/// Later.
+const PATIENT: Duration = Duration::from_millis(100);
+/// When "later" begins.
+const EAGER_FOR: Duration = Duration::from_secs(2);
+/// A service nobody can connect to is ready once it has run for this long.
+const SETTLED: Duration = Duration::from_millis(300);
+/// Between two looks at the memory.
+const MEMORY_EVERY: Duration = Duration::from_secs(5);
+/// The same where the kernel does not keep the limit.
+const MEMORY_WATCH: Duration = Duration::from_millis(500);
+
+/// An instance must be ended.
+pub(crate) struct Unfit {
+    /// Why.
+    pub(crate) why: String,
+    /// Starting it again will not help unless it worked before.
+    pub(crate) hopeless: bool,
+}
+
+/// How instances of a service are asked for their health; `None`: nobody can connect to them.
+pub(crate) fn health(service: &Service) -> Option<Probe> {
+    Loaded::has_address(service).then(|| probe(service, service.health.as_ref().map(|health| health.path.clone())))
+}
+
+fn probe(service: &Service, path: Option<String>) -> Probe {
+    let (every, timeout, up, down) = match &service.health {
+        Some(Health { every, timeout, up, down, .. }) => (every.0, timeout.0, *up, *down),
+        None => (Duration::from_secs(10), Duration::from_secs(2), 1, 3),
+    };
+    Probe { path, every, timeout, up, down }
+}
+
+/// Asks until the instance must be ended, and tells `seen` its state when that turns and its memory now and then.
+///
+/// `verdict`: it ran before the agent did, and this was the last that was known of it.
+pub(crate) async fn watch(
+    running: &Running,
+    service: &Service,
+    address: SocketAddr,
+    verdict: Option<bool>,
+    seen: &mut (dyn FnMut(Option<InstanceState>, Option<u64>) + Send),
+) -> Unfit {
+    let limit = service.size.memory.map(|memory| memory.max.0);
+    let soft = limit.filter(|_| limits::support().memory == limits::Means::Soft);
+    let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
+    let memory = async {
+        loop {
+            let used = running.usage().memory;
+            let _gone = told.send(used);
+            if let Some(limit) = soft.filter(|limit| used > *limit) {
+                let mb = |bytes: u64| bytes >> 20;
+                return Unfit {
+                    why: format!("it used {} MB of memory, and its limit is {} MB", mb(used), mb(limit)),
+                    hopeless: false,
+                };
+            }
+            tokio::time::sleep(if soft.is_some() { MEMORY_WATCH } else { MEMORY_EVERY }).await;
+        }
+    };
+    let (state_told, mut state_tell) = tokio::sync::mpsc::unbounded_channel();
+    let asking = ask(service, address, verdict, state_told);
+    tokio::pin!(memory, asking);
+    loop {
+        tokio::select! {
+            biased;
+            Some(state) = state_tell.recv() => seen(Some(state), None),
+            Some(used) = tell.recv() => seen(None, Some(used)),
+            unfit = &mut memory => return unfit,
+            unfit = &mut asking => return unfit,
+        }
+    }
+}
+
+async fn ask(
+    service: &Service,
+    address: SocketAddr,
+    verdict: Option<bool>,
+    told: tokio::sync::mpsc::UnboundedSender<InstanceState>,
+) -> Unfit {
+    let tell = |state| drop(told.send(state));
+    let Some(health) = health(service) else {
+        if verdict.is_none() {
+            tokio::time::sleep(SETTLED).await;
+        }
+        tell(InstanceState::Ready);
+        return std::future::pending().await;
+    };
+    if verdict.is_none() {
+        let ready = probe(service, service.ready.clone().or_else(|| health.path.clone()));
+        if let Err(unfit) = until_ready(address, &ready, service.start.0).await {
+            return unfit;
+        }
+        tell(InstanceState::Ready);
+    }
+    let well = verdict.unwrap_or(true);
+    let mut threshold = Threshold::new(health.up, health.down, well);
+    if !well {
+        tell(InstanceState::Unready { why: "it failed its probe before the agent was restarted".to_owned() });
+    }
+    // Bad answers in a row that were no answer at all: the program hangs.
+    let mut silent = 0u32;
+    loop {
+        tokio::time::sleep(health.every).await;
+        let answer = observe::probe::ask(address, &health).await;
+        silent = match &answer {
+            Ok(_) | Err(ProbeFailure::Status { .. }) => 0,
+            Err(_) => silent + 1,
+        };
+        match (threshold.record(answer.is_ok()), &answer) {
+            (Some(Change::Up), _) => tell(InstanceState::Ready),
+            (Some(Change::Down), Err(failure)) => tell(InstanceState::Unready { why: failure.to_string() }),
+            _ => {}
+        }
+        if let Err(failure) = answer
+            && silent >= health.down.saturating_mul(3)
+        {
+            return Unfit { why: format!("it does not answer its probe any more: {failure}"), hopeless: false };
+        }
+    }
+}
+
+async fn until_ready(address: SocketAddr, probe: &Probe, deadline: Duration) -> Result<(), Unfit> {
+    let began = Instant::now();
+    let mut threshold = Threshold::new(probe.up, probe.down, false);
+    loop {
+        let answer = observe::probe::ask(address, probe).await;
+        if threshold.record(answer.is_ok()) == Some(Change::Up) {
+            return Ok(());
+        }
+        if began.elapsed() >= deadline {
+            let path = probe.path.as_deref().unwrap_or("its port");
+            let failure = answer.err().map(|failure| format!(": {failure}")).unwrap_or_default();
+            return Err(Unfit {
+                why: format!("it was not ready within {} s, asked at {path}{failure}", deadline.as_secs_f64()),
+                hopeless: true,
+            });
+        }
+        tokio::time::sleep(if began.elapsed() < EAGER_FOR { EAGER } else { PATIENT }).await;
+    }
+}

@@ -1,0 +1,177 @@
+//! One revision as the agent needs it: its files, its resolved stack and its variable values.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use release::Store;
+use stack::{Command, CommandSource, Kind, Resolved, ResourceName, ResourceRef, Revision, Service, Source};
+
+use crate::{
+    error::Error,
+    protocol::Scope,
+    values::{self, Values},
+};
+
+/// A revision, read once.
+pub(crate) struct Loaded {
+    /// Which.
+    pub(crate) revision: Revision,
+    /// The release's folder.
+    pub(crate) folder: PathBuf,
+    /// The stack for this environment.
+    pub(crate) resolved: Resolved,
+    /// Values, with the defaults of those that are not set.
+    pub(crate) values: Values,
+    /// Shown to people.
+    pub(crate) version: String,
+    /// The folder of each source of files.
+    trees: BTreeMap<stack::FolderSource, PathBuf>,
+}
+
+impl Loaded {
+    /// Reads a revision. Fails when its release or its values are not on this host, or are damaged.
+    pub(crate) fn read(store: &Store, scope: &Scope, folder: &Path, revision: &Revision) -> Result<Self, Error> {
+        let failed = |error: &dyn std::fmt::Display| {
+            Error::failed(format!("release {} cannot be used: {error}", revision.release))
+        };
+        let manifest = store.manifest(&scope.app, &revision.release).map_err(|error| failed(&error))?;
+        let resolved = stack::resolve("slipway.toml", &manifest.stack, &scope.environment)
+            .map_err(|problems| failed(&problems))?;
+        let mut values = values::find(folder, &revision.values)?.ok_or_else(|| {
+            Error::failed(format!(
+                "the variable values {} are not on this host; deploy again to bring them",
+                revision.values
+            ))
+        })?;
+        for (name, variable) in &resolved.stack.variables {
+            if let Some(default) = &variable.default {
+                values.values.entry(name.clone()).or_insert_with(|| default.clone());
+            }
+        }
+        let release = store.folder(&scope.app, &revision.release);
+        let trees = manifest.trees.into_iter().enumerate();
+        let trees = trees.map(|(index, tree)| (tree.source, release.join("tree").join(index.to_string()))).collect();
+        let record = store.find(&scope.app, revision.release.as_str()).ok();
+        let version = record
+            .map(|record| record.version)
+            .or_else(|| resolved.stack.version.clone())
+            .unwrap_or_else(|| revision.release.to_string());
+        Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees })
+    }
+
+    /// A service of the stack.
+    pub(crate) fn service(&self, name: &ResourceName) -> Result<&Service, Error> {
+        self.resolved.stack.services.get(name).ok_or_else(|| {
+            Error::failed(format!(
+                "release {} has no service `{name}`; name one of its services",
+                self.revision.release
+            ))
+        })
+    }
+
+    /// The folder that holds the files of a source.
+    pub(crate) fn files(&self, source: &Source) -> Result<&Path, Error> {
+        match source {
+            Source::Folder(folder) => self.trees.get(folder).map(PathBuf::as_path).ok_or_else(|| {
+                Error::failed(format!(
+                    "release {} has no files of `{}`; build it again",
+                    self.revision.release, folder.dir
+                ))
+            }),
+            Source::Image(image) => Err(Error::failed(format!(
+                "`{image}` is a container image, and this host runs plain processes; give it `dir` and `run`"
+            ))),
+            Source::Dockerfile { file, .. } => Err(Error::failed(format!(
+                "`{file}` makes a container image, and this host runs plain processes; give it `dir` and `run`"
+            ))),
+        }
+    }
+
+    /// A file of the project, by its path relative to the stack file, when it is among a source's files.
+    pub(crate) fn find_file(&self, path: &str) -> Option<PathBuf> {
+        let path = Path::new(path.strip_prefix("./").unwrap_or(path));
+        self.trees.iter().find_map(|(source, tree)| {
+            let inside = if source.dir == "." { path } else { path.strip_prefix(&source.dir).ok()? };
+            Some(tree.join(inside)).filter(|file| file.is_file())
+        })
+    }
+
+    /// How many instances of a service this host keeps.
+    pub(crate) fn replicas(service: &Service) -> u32 {
+        service.size.replicas.min
+    }
+
+    /// How many instances of all services this host keeps.
+    pub(crate) fn expected(&self) -> u32 {
+        self.resolved.stack.services.values().map(Self::replicas).sum()
+    }
+
+    /// Whether somebody may connect to instances of a service.
+    pub(crate) fn has_address(service: &Service) -> bool {
+        service.port.is_some() || service.health.is_some() || service.ready.is_some()
+    }
+
+    /// A job or function by its name, as in `job.match`.
+    pub(crate) fn command(&self, name: &ResourceRef) -> Option<&Command> {
+        match name.kind {
+            Kind::Job => self.resolved.stack.jobs.get(&name.name).map(|job| &job.command),
+            Kind::Function => self.resolved.stack.functions.get(&name.name).map(|function| &function.command),
+            _ => None,
+        }
+    }
+
+    /// The service whose `needs` and `env` a command shares.
+    pub(crate) fn host_service(&self, command: &Command) -> Option<&Service> {
+        match &command.source {
+            CommandSource::Service(name) => self.resolved.stack.services.get(name),
+            CommandSource::Own(_) => None,
+        }
+    }
+
+    /// The folder a command runs in.
+    pub(crate) fn command_files(&self, command: &Command) -> Result<&Path, Error> {
+        match &command.source {
+            CommandSource::Own(source) => self.files(source),
+            CommandSource::Service(name) => self.files(&self.service(name)?.source),
+        }
+    }
+}
+
+/// The revisions of one environment, each read once.
+#[derive(Default)]
+pub(crate) struct Revisions(Mutex<BTreeMap<Revision, Arc<Loaded>>>);
+
+impl Revisions {
+    /// A revision, read when it is not known yet.
+    pub(crate) fn get(
+        &self,
+        store: &Store,
+        scope: &Scope,
+        folder: &Path,
+        revision: &Revision,
+    ) -> Result<Arc<Loaded>, Error> {
+        if let Some(known) = self.find(revision) {
+            return Ok(known);
+        }
+        let loaded = Arc::new(Loaded::read(store, scope, folder, revision)?);
+        self.known().insert(revision.clone(), loaded.clone());
+        Ok(loaded)
+    }
+
+    /// A revision that was read before.
+    pub(crate) fn find(&self, revision: &Revision) -> Option<Arc<Loaded>> {
+        self.known().get(revision).cloned()
+    }
+
+    /// Forgets all that `keep` does not name.
+    pub(crate) fn retain(&self, keep: impl Fn(&Revision) -> bool) {
+        self.known().retain(|revision, _| keep(revision));
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<Revision, Arc<Loaded>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

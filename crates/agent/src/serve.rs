@@ -1,0 +1,118 @@
+//! `slipway agent`: from start to end.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    api, edge_process, error::Error, files, home::Home, host::Host, launch, run, shim::limits, socket, supervisor,
+};
+
+/// How the agent is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Its folder.
+    pub home: Home,
+}
+
+/// Runs the agent of a home until SIGTERM, SIGINT or `Shutdown`; instances go on without it.
+///
+/// Fails when another agent has the home, or the home cannot be read or written. It logs to stderr; `SLIPWAY_LOG`
+/// chooses what, as in `debug` or `agent=debug,warn`.
+pub fn main(options: Options) -> ExitCode {
+    let filter = std::env::var("SLIPWAY_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
+    // An agent inside another program's tests may find a subscriber there already.
+    let _set = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_target(false)
+        .try_init();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build();
+    let served = runtime
+        .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))
+        .and_then(|runtime| runtime.block_on(serve(options.home)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(home: Home) -> Result<(), Error> {
+    let home = Home::at(std::path::absolute(home.path()).map_err(Error::file("find", home.path()))?);
+    files::make_folder(home.path())?;
+    files::make_private(home.path())?;
+    let Some(_lock) = launch::lock(&home)? else {
+        return Err(Error::failed(format!(
+            "another agent runs in {}; use it, or end it first, or choose another folder with --home",
+            home.path().display()
+        )));
+    };
+    if std::env::var_os("NOTIFY_SOCKET").is_some()
+        && let Err(error) = limits::prepare()
+    {
+        tracing::warn!("the control group cannot be used for limits: {error}");
+    }
+    // Works also when the file was replaced since; see proc(5).
+    let binary = PathBuf::from("/proc/self/exe");
+    let host = Host::open(home, binary)?;
+    // Everything that runs is found before anything is decided, so that the first route table is complete.
+    for environment in host.environments() {
+        run::finish_left(environment.clone()).await;
+        let members = supervisor::adopt(&host, &environment).await;
+        host.attend(&environment, members);
+    }
+    let edge = tokio::spawn(edge_process::run(host.clone()));
+    let socket = host.home.agent_socket();
+    let listener = socket::bind(&socket).map_err(Error::file("listen on", &socket))?;
+    let stopping = host.stopping.clone();
+    stop_on_signal(&host)?;
+    notify_ready();
+    tracing::info!(home = %host.home.path().display(), environments = host.scopes().len(), "the agent answers");
+    axum::serve(listener, api::router(host.clone()))
+        .with_graceful_shutdown(async move { stopping.cancelled().await })
+        .await
+        .map_err(|error| Error::failed(format!("cannot answer on {}: {error}", socket.display())))?;
+    drop(edge.await);
+    tracing::info!("the agent ends; instances go on");
+    Ok(())
+}
+
+fn stop_on_signal(host: &Arc<Host>) -> Result<(), Error> {
+    let failed = |error: std::io::Error| Error::failed(format!("cannot listen for signals: {error}"));
+    let mut term = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let stopping = host.stopping.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopping.cancel();
+    });
+    Ok(())
+}
+
+/// Tells systemd that the agent answers. Source: sd_notify(3).
+fn notify_ready() {
+    use std::os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    };
+    let Ok(path) = std::env::var("NOTIFY_SOCKET") else { return };
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(b"READY=1", &address));
+    if let Err(error) = sent {
+        tracing::warn!("cannot tell the init system that the agent is ready: {error}");
+    }
+}

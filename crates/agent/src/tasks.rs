@@ -1,0 +1,93 @@
+//! Tasks: what runs to its end for a deploy or a person.
+
+use engine::target::{Fence, TargetError, Task, TaskEnd};
+use stack::{Kind, ResourceName, Revision};
+
+use crate::{
+    bindings, databases,
+    error::Error,
+    preflight,
+    protocol::source_name,
+    revision::Loaded,
+    run::{self, Program},
+    target::HostTarget,
+};
+
+/// Runs a task to its end.
+pub(crate) async fn run(target: &HostTarget, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError> {
+    target.check(fence)?;
+    match task {
+        Task::Preflight { revision } => {
+            let loaded = load(target, revision).await?;
+            preflight::run(target, &loaded).await?;
+            Ok(TaskEnd::Done)
+        }
+        Task::PendingMigrations { revision } => {
+            let loaded = load(target, revision).await?;
+            Ok(TaskEnd::Migrations { migrations: databases::pending(target, &loaded).await? })
+        }
+        Task::Backup { revision, deploy } => {
+            let _turn = turn(target, fence).await?;
+            let loaded = load(target, revision).await?;
+            databases::back_up(target, &loaded, *deploy).await?;
+            Ok(TaskEnd::Done)
+        }
+        Task::Migrate { revision } => {
+            let _turn = turn(target, fence).await?;
+            let loaded = load(target, revision).await?;
+            Ok(TaskEnd::Migrations { migrations: databases::migrate(target, &loaded).await? })
+        }
+        Task::MigrateDown { revision, migrations } => {
+            let _turn = turn(target, fence).await?;
+            let loaded = load(target, revision).await?;
+            Ok(TaskEnd::Migrations { migrations: databases::migrate_down(target, &loaded, migrations).await? })
+        }
+        Task::Run { revision, service, command } => {
+            let loaded = load(target, revision).await?;
+            let (code, output) = in_service(target, &loaded, service, command.clone(), "run").await?;
+            Ok(TaskEnd::Exited { code, output })
+        }
+    }
+}
+
+/// Waits for earlier tasks that change databases. Whoever waited looks again whether its lease is still good.
+async fn turn(target: &HostTarget, fence: Fence) -> Result<tokio::sync::MutexGuard<'_, ()>, TargetError> {
+    let turn = target.environment.databases.lock().await;
+    target.check(fence)?;
+    Ok(turn)
+}
+
+async fn load(target: &HostTarget, revision: &Revision) -> Result<std::sync::Arc<Loaded>, Error> {
+    let (target, revision) = (target.clone(), revision.clone());
+    let read = tokio::task::spawn_blocking(move || {
+        let environment = &target.environment;
+        environment.revisions.get(&target.host.store, &environment.scope, &environment.folder, &revision)
+    });
+    read.await.map_err(|error| Error::failed(format!("the agent broke down: {error}")))?
+}
+
+/// Runs a command with the files and the environment of a service.
+pub(crate) async fn in_service(
+    target: &HostTarget,
+    loaded: &Loaded,
+    name: &ResourceName,
+    argv: Vec<String>,
+    stem: &str,
+) -> Result<(i32, String), Error> {
+    let service = loaded.service(name)?;
+    let environment = &target.environment;
+    let place = environment.place(&loaded.revision);
+    let mut bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
+    bound.env.insert("SLIPWAY_SERVICE".to_owned(), name.to_string());
+    let id = run::id(stem);
+    let program = Program {
+        id: &id,
+        source: source_name(Kind::Service, name),
+        argv,
+        cwd: loaded.files(&service.source)?,
+        bound,
+        size: None,
+        log_folder: std::path::PathBuf::new(),
+    };
+    run::to_end(&target.host, environment, program).await
+}

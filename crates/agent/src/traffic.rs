@@ -1,0 +1,391 @@
+//! From what every environment should be, and the instances there are, to the edge's route table.
+//!
+//! Pure: the same input gives the same table. The revision with most of the visitors decides which hosts and paths
+//! there are; each service's pool holds the instances of every revision that gets visitors, each with its share.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use edge::table::{Action, Limit, Listener, PathRule, Pool, Site, SiteRoot, Table, Upstream};
+use engine::desired::{Desired, Instance, InstanceState};
+use ipnet::IpNet;
+use stack::{Kind, LimitKey, PathRoute, ResourceName, ResourceRef, Revision, Route, TargetKind};
+
+use crate::{headers, probing, protocol::Scope, revision::Loaded};
+
+/// How long a visitor waits while every instance of a service is being started again, before 503.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// One environment as the table needs it.
+pub(crate) struct Part {
+    /// Which.
+    pub(crate) scope: Scope,
+    /// What it should be.
+    pub(crate) desired: Desired,
+    /// Its revisions that could be read.
+    pub(crate) loaded: BTreeMap<Revision, Arc<Loaded>>,
+    /// Its instances.
+    pub(crate) instances: Vec<Instance>,
+    /// Ports at which its services call each other.
+    pub(crate) internal: BTreeMap<Revision, BTreeMap<ResourceName, u16>>,
+    /// Revisions that had visitors before, newest first, with their release's folder: pages that are still open may ask
+    /// for their scripts.
+    pub(crate) earlier: Vec<(Revision, PathBuf)>,
+}
+
+/// A table and what it says of each environment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Made {
+    /// Version 0: the edge's keeper numbers it.
+    pub(crate) table: Table,
+    /// Shares of visitors.
+    pub(crate) serving: BTreeMap<Scope, BTreeMap<Revision, u8>>,
+    /// Addresses of each environment that visitors come to.
+    pub(crate) addresses: BTreeMap<Scope, BTreeSet<SocketAddr>>,
+    /// What could not be put into the table, in words for a person.
+    pub(crate) troubles: BTreeMap<Scope, Vec<String>>,
+}
+
+/// The edge's name of an instance: unique on the host.
+pub(crate) fn upstream_id(scope: &Scope, instance: &str) -> String {
+    format!("{scope}/{instance}")
+}
+
+/// The edge's name of a service's or site's pool.
+pub(crate) fn pool_id(scope: &Scope, reference: &ResourceRef) -> String {
+    format!("{scope}/{reference}")
+}
+
+/// The whole table.
+pub(crate) fn plan(parts: &[Part]) -> Made {
+    let mut plan = Plan::default();
+    for part in parts {
+        plan.add(part);
+    }
+    let mut made = plan.made;
+    made.table.listeners = plan
+        .listeners
+        .into_iter()
+        .map(|(address, hosts)| Listener { address, hosts: hosts.named, fallback: hosts.fallback })
+        .collect();
+    made.table.trusted_proxies = plan.trusted.into_iter().collect();
+    made
+}
+
+#[derive(Default)]
+struct Plan {
+    made: Made,
+    listeners: BTreeMap<SocketAddr, Hosts>,
+    trusted: BTreeSet<IpNet>,
+}
+
+#[derive(Default)]
+struct Hosts {
+    named: BTreeMap<String, Vec<PathRule>>,
+    /// Whose each name is.
+    owners: BTreeMap<String, Scope>,
+    fallback: Option<Vec<PathRule>>,
+}
+
+impl Plan {
+    fn add(&mut self, part: &Part) {
+        self.made.serving.insert(part.scope.clone(), part.desired.traffic.clone());
+        self.add_internal(part);
+        // The later revision of two with equal shares: a deploy moves towards it.
+        let leading =
+            part.desired.traffic.iter().filter(|(_, percent)| **percent > 0).max_by_key(|(_, percent)| **percent);
+        let Some(leader) = leading.and_then(|(revision, _)| part.loaded.get(revision)) else { return };
+        let environment = &leader.resolved.environment;
+        for network in &environment.trusted_proxies {
+            match parse_network(network) {
+                Some(network) => drop(self.trusted.insert(network)),
+                None => self.trouble(
+                    part,
+                    format!("`{network}` in `trusted_proxies` is not a network; write it as 10.0.0.0/8"),
+                ),
+            }
+        }
+        let local = environment.target == TargetKind::Local;
+        let mut routes = leader.resolved.stack.routes.clone();
+        if routes.is_empty() && local {
+            routes.extend(only_route(leader));
+        }
+        for address in &environment.listen {
+            self.made.addresses.entry(part.scope.clone()).or_default().insert(*address);
+            let listener = self.listeners.entry(*address).or_default();
+            let mut troubles = Vec::new();
+            let mut any = None;
+            for (index, route) in routes.iter().enumerate() {
+                let rules = rules(part, leader, route, *address, local, &mut self.made.table, &mut troubles);
+                if index == 0 && local {
+                    any = Some(rules.clone());
+                }
+                if route.host == "*" {
+                    any = Some(rules);
+                    continue;
+                }
+                for (name, rules) in names(route, rules, *address, local) {
+                    listener.name(&part.scope, name, rules, *address, &mut troubles);
+                }
+            }
+            let alone = listener.named.is_empty();
+            match (any, &listener.fallback) {
+                (Some(rules), None) => listener.fallback = Some(rules),
+                (Some(_), Some(_)) if alone => troubles.push(format!(
+                    "{address} answers for another environment already; set `listen` of environment `{}` to another address",
+                    part.scope.environment
+                )),
+                _ => {}
+            }
+            for what in troubles {
+                self.trouble(part, what);
+            }
+        }
+    }
+
+    /// Where services of one revision call each other.
+    fn add_internal(&mut self, part: &Part) {
+        for (revision, ports) in &part.internal {
+            let Some(loaded) = part.loaded.get(revision) else { continue };
+            for (name, port) in ports {
+                let Ok(service) = loaded.service(name) else { continue };
+                let id = format!("{}@{}", pool_id(&part.scope, &reference(Kind::Service, name)), revision.release);
+                let instances = part.instances.iter().filter(|instance| instance.revision == *revision);
+                let upstreams = upstreams(part, instances, name, |_| 1);
+                let rule = PathRule {
+                    path: "/".to_owned(),
+                    action: Action::Pool(id.clone()),
+                    name: format!("{name}.internal/"),
+                    strip: false,
+                    limit: None,
+                    cors: None,
+                    sticky: false,
+                    websocket: true,
+                    max_body: None,
+                    headers: Vec::new(),
+                };
+                self.made.table.pools.insert(id, Pool { upstreams, probe: probing::health(service), hold: HOLD });
+                let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+                self.listeners.insert(address, Hosts { fallback: Some(vec![rule]), ..Hosts::default() });
+            }
+        }
+    }
+
+    fn trouble(&mut self, part: &Part, what: String) {
+        let troubles = self.made.troubles.entry(part.scope.clone()).or_default();
+        if !troubles.contains(&what) {
+            troubles.push(what);
+        }
+    }
+}
+
+impl Hosts {
+    fn name(
+        &mut self,
+        scope: &Scope,
+        name: String,
+        rules: Vec<PathRule>,
+        address: SocketAddr,
+        troubles: &mut Vec<String>,
+    ) {
+        match self.owners.get(&name) {
+            Some(owner) if owner != scope => troubles.push(format!(
+                "host `{name}` on {address} belongs to {owner} already; give one of them another host or `listen` address"
+            )),
+            // The first of the same environment counts.
+            Some(_) => {}
+            None => {
+                self.owners.insert(name.clone(), scope.clone());
+                self.named.insert(name, rules);
+            }
+        }
+    }
+}
+
+/// The names under which a route's host and its redirects are known at an address.
+fn names(route: &Route, rules: Vec<PathRule>, address: SocketAddr, local: bool) -> Vec<(String, Vec<PathRule>)> {
+    let mut found = vec![(route.host.clone(), rules.clone())];
+    let alias = |name: &str| local.then(|| local_alias(name)).flatten();
+    let port = if local && address.port() != 80 { format!(":{}", address.port()) } else { String::new() };
+    found.extend(alias(&route.host).map(|name| (name, rules)));
+    for from in &route.redirect_from {
+        found.push((from.clone(), redirect(from, format!("{}{port}", route.host))));
+        if let (Some(from), Some(to)) = (alias(from), alias(&route.host)) {
+            found.push((from.clone(), redirect(&from, format!("{to}{port}"))));
+        }
+    }
+    found
+}
+
+/// The name by which a host is reached on this machine without a name server: browsers send `*.localhost` to it.
+pub(crate) fn local_alias(host: &str) -> Option<String> {
+    (host != "localhost" && !host.ends_with(".localhost")).then(|| format!("{host}.localhost"))
+}
+
+fn redirect(from: &str, to: String) -> Vec<PathRule> {
+    vec![PathRule {
+        path: "/".to_owned(),
+        action: Action::Redirect(to),
+        name: format!("{from}/"),
+        strip: false,
+        limit: None,
+        cors: None,
+        sticky: false,
+        websocket: false,
+        max_body: None,
+        headers: Vec::new(),
+    }]
+}
+
+/// What a stack without routes shows locally: its first site, or its only service with an address.
+fn only_route(loaded: &Loaded) -> Option<Route> {
+    let stack = &loaded.resolved.stack;
+    let to = match stack.sites.keys().next() {
+        Some(site) => reference(Kind::Site, site),
+        None => {
+            let mut services = stack.services.iter().filter(|(_, service)| Loaded::has_address(service));
+            let (name, _) = services.next().filter(|_| services.next().is_none())?;
+            reference(Kind::Service, name)
+        }
+    };
+    let path = PathRoute {
+        path: "/".to_owned(),
+        to,
+        strip: false,
+        limit: None,
+        cors: None,
+        sticky: false,
+        websocket: true,
+        max_body: None,
+    };
+    Some(Route { host: "*".to_owned(), paths: vec![path], redirect_from: Vec::new() })
+}
+
+fn rules(
+    part: &Part,
+    leader: &Loaded,
+    route: &Route,
+    address: SocketAddr,
+    local: bool,
+    table: &mut Table,
+    troubles: &mut Vec<String>,
+) -> Vec<PathRule> {
+    let mut rules = Vec::new();
+    for path in &route.paths {
+        let id = pool_id(&part.scope, &path.to);
+        let (action, headers) = match path.to.kind {
+            Kind::Service => {
+                add_pool(part, leader, &path.to.name, &id, table);
+                (Action::Pool(id), headers::of_service(local))
+            }
+            Kind::Site => {
+                add_site(part, leader, &path.to.name, &id, table);
+                (Action::Site(id), headers::of_site(&leader.resolved, &path.to.name, address))
+            }
+            _ => {
+                troubles.push(format!(
+                    "route `{}{}` leads to `{}`, which this host cannot serve; lead it to a service or a site",
+                    route.host, path.path, path.to
+                ));
+                continue;
+            }
+        };
+        rules.push(PathRule {
+            path: path.path.clone(),
+            action,
+            name: format!("{}{}", route.host, path.path),
+            strip: path.strip,
+            limit: path.limit.as_ref().map(|limit| Limit {
+                requests: limit.requests,
+                period: limit.period.0,
+                per_client: limit.per == LimitKey::Ip,
+            }),
+            cors: path.cors.as_ref().map(|variable| {
+                let origins = leader.values.values.get(variable).map_or("", String::as_str);
+                origins.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+            }),
+            sticky: path.sticky,
+            websocket: path.websocket,
+            max_body: path.max_body.map(|size| size.0),
+            headers,
+        });
+    }
+    rules
+}
+
+fn add_pool(part: &Part, leader: &Loaded, name: &ResourceName, id: &str, table: &mut Table) {
+    if table.pools.contains_key(id) {
+        return;
+    }
+    let share = |revision: &Revision| part.desired.traffic.get(revision).copied().map_or(0, u32::from);
+    let with_visitors = part.instances.iter().filter(|instance| part.desired.traffic.contains_key(&instance.revision));
+    let probe = leader.service(name).ok().and_then(probing::health);
+    let upstreams = upstreams(part, with_visitors, name, share);
+    table.pools.insert(id.to_owned(), Pool { upstreams, probe, hold: HOLD });
+}
+
+/// Those instances of a service that may take visitors. One that fails its probe stays: the edge probes as well and
+/// decides by its own eyes.
+fn upstreams<'a>(
+    part: &Part,
+    instances: impl Iterator<Item = &'a Instance>,
+    service: &ResourceName,
+    share: impl Fn(&Revision) -> u32,
+) -> Vec<Upstream> {
+    instances
+        .filter(|instance| instance.service == *service)
+        .filter(|instance| matches!(instance.state, InstanceState::Ready | InstanceState::Unready { .. }))
+        .filter_map(|instance| {
+            Some(Upstream {
+                id: upstream_id(&part.scope, &instance.id),
+                address: SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port?)),
+                revision: instance.revision.to_string(),
+                weight: share(&instance.revision),
+            })
+        })
+        .collect()
+}
+
+fn add_site(part: &Part, leader: &Loaded, name: &ResourceName, id: &str, table: &mut Table) {
+    if table.sites.contains_key(id) {
+        return;
+    }
+    let root = |revision: &Revision, release: &std::path::Path, weight| SiteRoot {
+        folder: release.join("site").join(name.as_str()),
+        revision: revision.to_string(),
+        weight,
+    };
+    let has_site = |loaded: &Loaded| loaded.resolved.stack.sites.contains_key(name);
+    let mut roots: Vec<SiteRoot> = part
+        .loaded
+        .iter()
+        .filter(|(_, loaded)| has_site(loaded))
+        .filter_map(|(revision, loaded)| Some((revision, loaded, *part.desired.traffic.get(revision)?)))
+        .map(|(revision, loaded, percent)| root(revision, &loaded.folder, u32::from(percent)))
+        .collect();
+    roots.sort_by_key(|root| std::cmp::Reverse(root.weight));
+    let current: BTreeSet<PathBuf> = roots.iter().map(|root| root.folder.clone()).collect();
+    let mut others = BTreeSet::new();
+    for (revision, release) in &part.earlier {
+        let root = root(revision, release, 0);
+        if !current.contains(&root.folder) && others.insert(root.folder.clone()) {
+            roots.push(root);
+        }
+    }
+    let spa = leader.resolved.stack.sites.get(name).is_some_and(|site| site.spa);
+    table.sites.insert(id.to_owned(), Site { roots, spa });
+}
+
+fn reference(kind: Kind, name: &ResourceName) -> ResourceRef {
+    ResourceRef { kind, name: name.clone() }
+}
+
+/// A network, or a single address.
+fn parse_network(text: &str) -> Option<IpNet> {
+    text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
+}

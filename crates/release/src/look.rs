@@ -96,7 +96,7 @@ impl<'a> Looker<'a> {
     /// Whether a build reads it: not what builds make.
     fn is_input(&self, entry: &Entry) -> bool {
         let path = relative(self.project, &entry.from);
-        !self.outputs.iter().any(|out| is_below(&path, out)) && !path.split('/').any(|part| part == "target")
+        !self.outputs.iter().any(|out| is_below(&path, out))
     }
 
     pub(crate) fn is_fresh(&self, step: &Step, state: &State) -> bool {

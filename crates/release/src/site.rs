@@ -33,3 +33,23 @@ pub struct SiteFile {
     /// it for equality and trusts the digest first.
     pub modified: i64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_edge_reads_exactly_these_names() {
+        let file = SiteFile {
+            size: 3,
+            digest: "ab".to_owned(),
+            content_type: "text/plain".to_owned(),
+            hashed: false,
+            variants: BTreeMap::from([("br".to_owned(), 2)]),
+            modified: 7,
+        };
+        let index = SiteIndex { files: BTreeMap::from([("a.txt".to_owned(), file)]) };
+        let json = r#"{"files":{"a.txt":{"size":3,"digest":"ab","content_type":"text/plain","hashed":false,"variants":{"br":2},"modified":7}}}"#;
+        assert_eq!(serde_json::to_string(&index).unwrap(), json);
+    }
+}

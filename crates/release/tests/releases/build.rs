@@ -138,6 +138,18 @@ fn files_a_build_makes_beside_its_outputs_do_not_make_it_run_again() {
 }
 
 #[test]
+fn a_source_folder_called_target_counts_and_a_build_tools_own_does_not() {
+    let mut project = Project::new();
+    project.service("api", source(".", Some("cat src/target/a > out.txt"), &["out.txt"]), "cat out.txt");
+    project.write("Cargo.toml", "").write("target/debug/junk", "1").write("src/target/a", "one");
+    project.write("node_modules/m/i.js", "1").build().unwrap();
+    project.write("target/debug/junk", "2").write("node_modules/m/i.js", "2").write(".git/index", "2");
+    assert_eq!(project.build_counting().1, 0);
+    project.write("src/target/a", "two");
+    assert_eq!(project.build_counting().1, 1);
+}
+
+#[test]
 fn equal_sources_build_once_and_share_a_tree() {
     let mut project = shop();
     let shared = source("api", Some("cat in.txt > out.txt; echo ran >> ../runs"), &["out.txt"]);

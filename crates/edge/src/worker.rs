@@ -89,8 +89,9 @@ impl Worker {
     pub(crate) fn new(number: usize, shared: Arc<Shared>, access: Option<AccessLog>) -> Self {
         let ticks = Arc::new(Ticks::default());
         let mut http1 = http1::Builder::new();
-        // time limits are the sweep's: hyper would allocate a timer for every request
-        http1.max_buf_size(MAX_HEAD).pipeline_flush(true).header_read_timeout(None);
+        // Time limits are the sweep's: hyper would allocate a timer for every request. Not `pipeline_flush`: with
+        // bytes left unread, as after a malformed head, it closes without having sent the refusal.
+        http1.max_buf_size(MAX_HEAD).max_header_size(MAX_HEAD).header_read_timeout(None);
         let mut http2 = http2::Builder::new(LocalExecutor);
         http2
             .timer(TokioTimer::new())

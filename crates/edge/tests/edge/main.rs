@@ -1,5 +1,20 @@
 //! The edge over real sockets.
 
+mod balancing;
+mod client_address;
 mod control_calls;
+mod cors;
+mod framing;
+mod headers;
+mod holding;
+mod leaving;
+mod limits;
+mod listening;
 mod routing;
+mod static_sites;
+mod sticky;
+mod streaming;
 mod support;
+mod swapping;
+mod traps;
+mod websockets;

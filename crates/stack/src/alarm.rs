@@ -69,12 +69,8 @@ pub enum Comparison {
     AtMost,
 }
 
-const COMPARISONS: [(&str, Comparison); 4] = [
-    (">=", Comparison::AtLeast),
-    ("<=", Comparison::AtMost),
-    (">", Comparison::Above),
-    ("<", Comparison::Below),
-];
+const COMPARISONS: [(&str, Comparison); 4] =
+    [(">=", Comparison::AtLeast), ("<=", Comparison::AtMost), (">", Comparison::Above), ("<", Comparison::Below)];
 
 impl Comparison {
     /// Whether `seen` compares so with `limit`.
@@ -121,7 +117,10 @@ impl FromStr for AlarmRule {
         let (metric, units, _) = found.ok_or_else(|| {
             bad(match suggest(name, METRICS.iter().map(|(metric, ..)| *metric)) {
                 Some(near) => format!("there is no metric of that name; did you mean `{near}`?"),
-                None => format!("there is no metric of that name; known are {}", METRICS.map(|(metric, ..)| metric).join(", ")),
+                None => format!(
+                    "there is no metric of that name; known are {}",
+                    METRICS.map(|(metric, ..)| metric).join(", ")
+                ),
             })
         })?;
         let parsed = units.iter().find_map(|unit| Some((*unit, parse_limit(limit, *unit)?)));
@@ -165,7 +164,11 @@ impl fmt::Display for AlarmRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = COMPARISONS.iter().find(|(_, c)| *c == self.comparison).map_or(">", |(sign, _)| *sign);
         write!(f, "{} {sign} ", self.metric)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "limits of time and size are whole and not negative")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "limits of time and size are whole and not negative"
+        )]
         let whole = self.limit as u64;
         match self.unit {
             MetricUnit::Percent => write!(f, "{}%", self.limit)?,
@@ -190,16 +193,31 @@ mod tests {
 
     #[test]
     fn alarms_are_read_as_people_write_them() {
-        for good in ["http.errors > 5% for 5m", "memory > 90% for 5m", "backup.age > 26h", "restarts >= 3 for 10m",
-            "http.latency.p99>500ms", "bucket.size > 1T", "db.connections > 80%", "function.concurrency > 900",
-            "cache.hits < 50% for 1h", "certificate.expires < 14d"] {
+        for good in [
+            "http.errors > 5% for 5m",
+            "memory > 90% for 5m",
+            "backup.age > 26h",
+            "restarts >= 3 for 10m",
+            "http.latency.p99>500ms",
+            "bucket.size > 1T",
+            "db.connections > 80%",
+            "function.concurrency > 900",
+            "cache.hits < 50% for 1h",
+            "certificate.expires < 14d",
+        ] {
             let rule: AlarmRule = good.parse().unwrap_or_else(|e| panic!("{good} was refused: {e}"));
             assert_eq!(rule.to_string().parse(), Ok(rule));
         }
         let cases = [
-            ("", "write it as"), ("http.errors", "write it as"), ("http.erors > 5%", "did you mean `http.errors`"),
-            ("http.errors > 500%", "at most 100%"), ("http.errors > 5% during 5m", "write it as"),
-            ("backup.age > 5%", "`26h`"), ("cpu > nan%", "`5%`"), ("nonsense > 1", "known are"), ("restarts > -1", "`3`"),
+            ("", "write it as"),
+            ("http.errors", "write it as"),
+            ("http.erors > 5%", "did you mean `http.errors`"),
+            ("http.errors > 500%", "at most 100%"),
+            ("http.errors > 5% during 5m", "write it as"),
+            ("backup.age > 5%", "`26h`"),
+            ("cpu > nan%", "`5%`"),
+            ("nonsense > 1", "known are"),
+            ("restarts > -1", "`3`"),
         ];
         for (bad, mend) in cases {
             let refused = bad.parse::<AlarmRule>().expect_err(bad);

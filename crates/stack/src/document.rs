@@ -59,8 +59,11 @@ pub fn resolve(file_name: &str, text: &str, name: &EnvironmentName) -> Result<Re
     let (base, mut problems) = read_base(&document);
     let Some(environment) = base.environments.get(name).cloned() else {
         let key = format!("environment.{name}");
-        let mend = read::environment::mend_unknown(name.as_str(), base.environments.keys().map(EnvironmentName::as_str));
-        problems.push(Problem::error("unknown-environment", key, format!("there is no environment `{name}`")).with_mend(mend));
+        let mend =
+            read::environment::mend_unknown(name.as_str(), base.environments.keys().map(EnvironmentName::as_str));
+        problems.push(
+            Problem::error("unknown-environment", key, format!("there is no environment `{name}`")).with_mend(mend),
+        );
         return Err(settled(file_name, text, problems));
     };
     let stack = match read_environment(&document, name, &problems) {
@@ -78,7 +81,10 @@ pub fn resolve(file_name: &str, text: &str, name: &EnvironmentName) -> Result<Re
 fn open(text: &str) -> Result<DeTable<'_>, Vec<Problem>> {
     if text.len() > LARGEST_FILE {
         let message = format!("the file has {} bytes", text.len());
-        return Err(vec![Problem::error("too-large", "", message).with_mend(format!("a stack file has at most {LARGEST_FILE} bytes; is this the right file?"))]);
+        return Err(vec![
+            Problem::error("too-large", "", message)
+                .with_mend(format!("a stack file has at most {LARGEST_FILE} bytes; is this the right file?")),
+        ]);
     }
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
@@ -88,8 +94,16 @@ fn open(text: &str) -> Result<DeTable<'_>, Vec<Problem>> {
     let mut deep = Vec::new();
     find_too_deep(&document, 1, &mut deep);
     if !deep.is_empty() {
-        let problem = |span: Range<usize>| Problem::error("too-deep", "", "tables are nested too deeply").with_span(span);
-        return Err(deep.into_iter().map(|span| problem(span).with_mend("a stack file is at most three tables deep, as in `[environment.production.service.api]`")).collect());
+        let problem =
+            |span: Range<usize>| Problem::error("too-deep", "", "tables are nested too deeply").with_span(span);
+        return Err(deep
+            .into_iter()
+            .map(|span| {
+                problem(span).with_mend(
+                    "a stack file is at most three tables deep, as in `[environment.production.service.api]`",
+                )
+            })
+            .collect());
     }
     overlay::expand(&mut document);
     Ok(document)
@@ -141,7 +155,8 @@ fn read_base(document: &DeTable<'_>) -> (Stack, Vec<Problem>) {
 fn read_environment(document: &DeTable<'_>, name: &EnvironmentName, base: &[Problem]) -> Option<(Stack, Vec<Problem>)> {
     let (merged, mut problems) = overlay::apply(document, name.as_str())?;
     let (stack, found) = read::stack::read(&merged);
-    let known: std::collections::HashSet<_> = base.iter().map(|p| (p.code, p.span.clone(), p.message.as_str())).collect();
+    let known: std::collections::HashSet<_> =
+        base.iter().map(|p| (p.code, p.span.clone(), p.message.as_str())).collect();
     for mut problem in found {
         if known.contains(&(problem.code, problem.span.clone(), problem.message.as_str())) {
             continue;

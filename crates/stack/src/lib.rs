@@ -24,14 +24,14 @@ mod document;
 mod limit;
 mod overlay;
 mod read;
+mod reference_page;
 mod retention;
 mod rollout;
-mod reference_page;
+pub mod sample;
 mod schedule;
 mod schema;
 mod shape;
 mod sketch;
-pub mod sample;
 mod suggest;
 mod variable;
 

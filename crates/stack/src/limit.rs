@@ -17,7 +17,8 @@ impl FromStr for Limit {
         };
         let (requests, period) = rate.split_once('/').ok_or_else(|| bad("write it as `100/s per ip`"))?;
         let requests = requests.bytes().all(|b| b.is_ascii_digit()).then(|| requests.parse::<u32>().ok()).flatten();
-        let requests = requests.filter(|n| *n > 0).ok_or_else(|| bad("the number of requests is a whole number from 1"))?;
+        let requests =
+            requests.filter(|n| *n > 0).ok_or_else(|| bad("the number of requests is a whole number from 1"))?;
         let unit = period.strip_suffix("in").filter(|unit| *unit == "m").unwrap_or(period);
         let period = match UNITS.iter().find(|(name, _)| *name == unit) {
             Some((_, seconds)) => Period::from_secs(*seconds),

@@ -1,8 +1,9 @@
 //! Overlays: what an environment says differently.
 //!
 //! Tables overlay key by key to any depth; texts, numbers and lists replace. A short form stands for the table it is
-//! short for, so `health = "/up"` over `{ path = "/health", every = "5s" }` changes only the path. Overlays
-//! associate: applying `b` and then `c` is applying the overlay of `c` over `b`.
+//! short for, so `health = "/up"` over `{ path = "/health", every = "5s" }` changes only the path. An empty text for a
+//! key of a resource, or for an alarm, takes it away, as in `url = ""`. Overlays associate: applying `b` and then `c` is
+//! applying the overlay of `c` over `b`.
 
 use std::borrow::Cow;
 
@@ -49,7 +50,7 @@ fn expand_resources(document: &mut DeTable<'_>) {
     }
 }
 
-fn wrap<'i>(value: &mut Spanned<DeValue<'i>>, key: &'static str) {
+fn wrap(value: &mut Spanned<DeValue<'_>>, key: &'static str) {
     let span = value.span();
     let short = std::mem::replace(value.get_mut(), DeValue::Boolean(false));
     let mut table = DeTable::new();
@@ -83,7 +84,25 @@ pub(crate) fn apply<'i>(document: &DeTable<'i>, environment: &str) -> Option<(De
         let path = format!("environment.{environment}.{kind}");
         lay(merged.get_or_insert_with(|| document.clone()), key, value, &path, &mut problems);
     }
-    Some((merged?, problems))
+    let mut merged = merged?;
+    take_away(&mut merged);
+    Some((merged, problems))
+}
+
+/// Removes what an empty text takes away: keys of resources, and alarms.
+fn take_away(document: &mut DeTable<'_>) {
+    let keep_filled = |table: &mut DeTable<'_>| {
+        let filled = |value: &Spanned<DeValue<'_>>| value.get_ref().as_str() != Some("");
+        if !table.values().all(filled) {
+            *table = std::mem::take(table).into_iter().filter(|(_, value)| filled(value)).collect();
+        }
+    };
+    for kind in Kind::ALL {
+        find_table(document, kind.as_str()).into_iter().flat_map(tables).for_each(keep_filled);
+    }
+    if let Some(alarms) = find_table(document, "alarm") {
+        keep_filled(alarms);
+    }
 }
 
 /// Lays one value over `base`. Where one side is a table and the other is not, the table stays and the other is noted.
@@ -106,7 +125,11 @@ fn lay<'i>(
         }
         (DeValue::Table(_), _) => {
             let message = format!("`{}` is a table below this overlay", key.get_ref());
-            problems.push(Problem::error("wrong-type", path, message).with_span(value.span()).with_mend("write a table with the keys that change"));
+            problems.push(
+                Problem::error("wrong-type", path, message)
+                    .with_span(value.span())
+                    .with_mend("write a table with the keys that change"),
+            );
         }
         _ => *below = value.clone(),
     }
@@ -124,7 +147,8 @@ mod tests {
             DeValue::Table(table) => format!("{{{}}}", plain(table)),
             other => format!("{:?}", other.as_str()),
         };
-        let mut parts: Vec<String> = table.iter().map(|(k, v)| format!("{}={}", k.get_ref(), value(v.get_ref()))).collect();
+        let mut parts: Vec<String> =
+            table.iter().map(|(k, v)| format!("{}={}", k.get_ref(), value(v.get_ref()))).collect();
         parts.sort();
         parts.join(",")
     }
@@ -145,9 +169,8 @@ mod tests {
                 format!("{{ {} }}", pairs.join(", "))
             })
         });
-        proptest::collection::btree_map("[k-n]", value, 0..4).prop_map(|map| {
-            map.into_iter().map(|(k, v)| format!("{k} = {v}\n")).collect()
-        })
+        proptest::collection::btree_map("[k-n]", value, 0..4)
+            .prop_map(|map| map.into_iter().map(|(k, v)| format!("{k} = {v}")).collect::<Vec<_>>().join("\n"))
     }
 
     proptest! {

@@ -83,6 +83,9 @@ pub struct Position {
     pub column: usize,
 }
 
+/// Most problems a file has: past this nobody reads on, and a hostile file must not cost more.
+pub(crate) const MOST_PROBLEMS: usize = 1000;
+
 /// Everything wrong with one input, with the input's name and text when it has them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Problems {
@@ -154,6 +157,7 @@ impl Problems {
         self.list.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.severity.cmp(&b.severity)));
         let mut seen = std::collections::HashSet::new();
         self.list.retain(|p| seen.insert((p.code, p.span.clone(), p.message.clone())));
+        self.list.truncate(MOST_PROBLEMS);
     }
 }
 

@@ -145,7 +145,11 @@ impl FromStr for Millicpu {
     type Err = BadQuantity;
     fn from_str(text: &str) -> Result<Self, BadQuantity> {
         let bad = || {
-            BadQuantity::new("a CPU share", text, "write thousandths such as `250m`, or cores such as `0.5`, at most 4096")
+            BadQuantity::new(
+                "a CPU share",
+                text,
+                "write thousandths such as `250m`, or cores such as `0.5`, at most 4096",
+            )
         };
         let thousandths = match text.strip_suffix('m') {
             Some(number) if !number.contains('.') => scaled(number, 1),
@@ -187,7 +191,11 @@ impl FromStr for Period {
             let unit = &tail[..tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len())];
             let scale = PERIOD_UNITS.iter().find(|(name, _)| *name == unit).map(|(_, scale)| *scale).ok_or_else(bad)?;
             if scale >= smaller_than {
-                return Err(BadQuantity::new("a duration", text, "write each unit once, longest first, for example `1h30m`"));
+                return Err(BadQuantity::new(
+                    "a duration",
+                    text,
+                    "write each unit once, longest first, for example `1h30m`",
+                ));
             }
             total = scaled(number, scale).and_then(|part| total.checked_add(part)).ok_or_else(bad)?;
             (rest, smaller_than) = (&tail[unit.len()..], scale);
@@ -261,10 +269,9 @@ impl FromStr for Count {
     type Err = BadQuantity;
     fn from_str(text: &str) -> Result<Self, BadQuantity> {
         let count = text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-        count
-            .filter(|n| *n <= 10_000)
-            .map(Count)
-            .ok_or_else(|| BadQuantity::new("a number of replicas", text, "write a whole number up to 10000, or `2..10`"))
+        count.filter(|n| *n <= 10_000).map(Count).ok_or_else(|| {
+            BadQuantity::new("a number of replicas", text, "write a whole number up to 10000, or `2..10`")
+        })
     }
 }
 
@@ -289,7 +296,9 @@ mod tests {
         assert_eq!(millis("1h30m"), Ok(5_400_000));
         assert_eq!(millis("2w"), Ok(1_209_600_000));
         assert_eq!(millis("1.5s"), Ok(1500));
-        for bad in ["", "10", "s", "1m1h", "1m1m", "-1s", "1x", "1.s", "99999999999999999999y", "2000y", "1 s", "0.0001ms"] {
+        for bad in
+            ["", "10", "s", "1m1h", "1m1m", "-1s", "1x", "1.s", "99999999999999999999y", "2000y", "1 s", "0.0001ms"]
+        {
             assert!(millis(bad).is_err(), "{bad} was accepted");
         }
         assert_eq!(Period::from(5_400_000).to_string(), "1h30m");

@@ -13,7 +13,7 @@ const OPENING: &str = "# The stack file
 
 Paths are relative to the folder of the stack file. Keys marked **required** must be there. Below
 `[environment.NAME...]` any table can be written again with only the keys that change: tables are laid over each other
-key by key, texts, numbers and lists replace.
+key by key, texts, numbers and lists replace. An empty text takes a key of a resource, or an alarm, away: `url = \"\"`.
 
 To complete keys in an editor, put this into the first line:
 
@@ -39,7 +39,9 @@ pub fn reference_page() -> String {
                 section(&mut page, &schema, "`[route.\"HOST\"]`", about, entry, &mut forms);
                 let path = tables(&schema, &entry["patternProperties"]["^/"]);
                 let about = "`\"/PREFIX\" = \"service.api\"`, or a table:";
-                path.into_iter().for_each(|path| section(&mut page, &schema, "`\"/PREFIX\"` of a route", about, path, &mut forms));
+                for path in path {
+                    section(&mut page, &schema, "`\"/PREFIX\"` of a route", about, path, &mut forms);
+                }
             }
             "variable" => {
                 for table in tables(&schema, &value["additionalProperties"]) {
@@ -144,7 +146,10 @@ fn holds(schema: &Value, value: &Value) -> String {
 
 fn alarms(page: &mut String, about: &str) {
     // writing to a String cannot fail
-    let _ = write!(page, "## `[alarm]`\n\n{about} Written `NAME = \"METRIC > LIMIT for TIME\"`, with `>`, `>=`, `<` or `<=`.\n\n");
+    let _ = write!(
+        page,
+        "## `[alarm]`\n\n{about} Written `NAME = \"METRIC > LIMIT for TIME\"`, with `>`, `>=`, `<` or `<=`.\n\n"
+    );
     *page += "| metric | limits | what it is |\n|---|---|---|\n";
     for (metric, units, about) in METRICS {
         let units: Vec<&str> = units.iter().map(|unit| crate::alarm::example(*unit)).collect();

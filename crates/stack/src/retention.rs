@@ -14,7 +14,8 @@ impl FromStr for Retention {
             let slot = slot.ok_or_else(|| bad("write daily, weekly and monthly copies as `30d 12w 12m`"))?;
             let number = &word[..word.len() - 1];
             let count = number.bytes().all(|b| b.is_ascii_digit()).then(|| number.parse().ok()).flatten();
-            let count = count.filter(|n| *n <= 10_000).ok_or_else(|| bad("each number is a whole number up to 10000"))?;
+            let count =
+                count.filter(|n| *n <= 10_000).ok_or_else(|| bad("each number is a whole number up to 10000"))?;
             if counts[slot].replace(count).is_some() {
                 return Err(bad("write each of d, w and m once"));
             }

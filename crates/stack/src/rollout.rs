@@ -26,7 +26,8 @@ impl FromStr for Rollout {
                 [percent, "for", bake] => (percent, bake.parse()?),
                 _ => return Err(bad("write stages as `10% for 5m`, separated by commas")),
             };
-            let percent = percent.strip_suffix('%').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=100).contains(n));
+            let percent =
+                percent.strip_suffix('%').and_then(|n| n.parse::<u8>().ok()).filter(|n| (1..=100).contains(n));
             let percent = percent.ok_or_else(|| bad("every stage starts with a whole share from 1% to 100%"))?;
             if stages.last().is_some_and(|last| last.percent >= percent) {
                 return Err(bad("the shares must rise from stage to stage"));
@@ -64,7 +65,17 @@ mod tests {
 
     #[test]
     fn wrong_rollouts_are_refused() {
-        for bad in ["", "10%", "50%, 10%, 100%", "0%, 100%", "101%", "10 for 5m, 100%", "10% for, 100%", "100%,", "10% 5m, 100%"] {
+        for bad in [
+            "",
+            "10%",
+            "50%, 10%, 100%",
+            "0%, 100%",
+            "101%",
+            "10 for 5m, 100%",
+            "10% for, 100%",
+            "100%,",
+            "10% 5m, 100%",
+        ] {
             assert!(bad.parse::<Rollout>().is_err(), "{bad} was accepted");
         }
         let staged: Rollout = "10% for 5m, 50% for 10m, 100%".parse().expect("well formed");

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 /// A stack file with `services` services (at most 60,000, one port each), a database, a cache, jobs and routes for
 /// every tenth of them, and three environments with overlays. `check` finds nothing wrong with it.
 pub fn many_services(services: usize) -> String {
-    let mut text = String::from("app = \"many\"\n\n[cache.shared]\nengine = \"redis:7\"\n\n[bucket.backups]\ndelete_after = \"90d\"\n\n");
+    let mut text = String::from(
+        "app = \"many\"\n\n[cache.shared]\nengine = \"redis:7\"\n\n[bucket.backups]\ndelete_after = \"90d\"\n\n",
+    );
     text += "[variable]\nSESSION_SECRET = { secret = true, min_length = 32 }\nORIGINS = { type = \"url-list\", default = \"https://example.com\" }\n";
     let mut add = |arguments: std::fmt::Arguments<'_>| {
         // writing to a String cannot fail

@@ -30,7 +30,11 @@ pub(crate) fn check_cron(cron: &str) -> Result<(), BadQuantity> {
         return Err(bad("write five fields: minute hour day month weekday, for example `0 2 * * *`".to_owned()));
     }
     let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    parser.parse(cron.trim()).map_err(|e| bad(e.to_string().to_lowercase()))?;
+    parser.parse(cron.trim()).map_err(|error| {
+        let reason = error.to_string().to_lowercase();
+        let ranges = "write minute (0-59), hour (0-23), day (1-31), month (1-12) and weekday (0-7)";
+        bad(format!("{ranges}; {}", reason.trim_end_matches('.')))
+    })?;
     Ok(())
 }
 
@@ -85,7 +89,8 @@ pub(crate) fn check_recurrence(text: &str) -> Result<(), BadQuantity> {
     match text.split_once(' ') {
         Some((day, time)) if WEEKDAYS.contains(&day) => check_time_of_day(time),
         _ => {
-            let mend = "write daily, weekly, monthly, quarterly or yearly, or a weekday with a time such as `sun 04:00`";
+            let mend =
+                "write daily, weekly, monthly, quarterly or yearly, or a weekday with a time such as `sun 04:00`";
             Err(BadQuantity::new("a recurrence", text, mend))
         }
     }
@@ -102,7 +107,9 @@ mod tests {
         for good in ["0 2 * * *", "*/5 * * * *", "@daily", "0 9 * * MON-FRI", "0 2 * * * Europe/Berlin"] {
             assert!(good.parse::<Schedule>().is_ok(), "{good} was refused: {:?}", good.parse::<Schedule>());
         }
-        for bad in ["", "daily", "@never", "61 * * * *", "* * * *", "* * * * * *", "0 2 * * * Mars/Olympus", "0 25 * * *"] {
+        for bad in
+            ["", "daily", "@never", "61 * * * *", "* * * *", "* * * * * *", "0 2 * * * Mars/Olympus", "0 25 * * *"]
+        {
             assert!(bad.parse::<Schedule>().is_err(), "{bad} was accepted");
         }
         assert!(check_time_of_day("03:00").is_ok() && check_time_of_day("23:59").is_ok());

@@ -128,8 +128,9 @@ mod tests {
             found.entry(path.to_owned()).or_default().extend(properties.keys().cloned());
             for (key, value) in properties {
                 // below an environment the same tables come again
-                let again = path == "environment.*" && crate::Kind::find(key).is_some();
-                if !again && !(path == "environment.*" && ["route", "variable", "alarm"].contains(&key.as_str())) {
+                let overlaid =
+                    crate::Kind::find(key).is_some() || ["route", "variable", "alarm"].contains(&key.as_str());
+                if path != "environment.*" || !overlaid {
                     walk(root, value, &below(key), found);
                 }
             }
@@ -159,7 +160,11 @@ mod tests {
             .collect();
         assert!(described.len() > 25, "{described:?}");
         for path in read.keys().chain(described.keys()) {
-            assert_eq!(read.get(path), described.get(path), "keys of `{path}`: read on the left, described on the right");
+            assert_eq!(
+                read.get(path),
+                described.get(path),
+                "keys of `{path}`: read on the left, described on the right"
+            );
         }
     }
 
@@ -168,7 +173,8 @@ mod tests {
         let schema = schema();
         assert!(schema["definitions"]["Database"]["required"].is_array());
         assert!(schema["definitions"]["DatabaseOverlay"].is_object());
-        let overlays = schema["definitions"].as_object().expect("an object").iter().filter(|(name, _)| name.ends_with("Overlay"));
+        let overlays =
+            schema["definitions"].as_object().expect("an object").iter().filter(|(name, _)| name.ends_with("Overlay"));
         assert!(overlays.clone().count() > 15);
         for (name, overlay) in overlays {
             assert!(overlay.get("required").is_none(), "{name}");
@@ -187,7 +193,10 @@ mod tests {
                 std::fs::write(&path, &fresh).expect("writable");
             }
             let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(committed == fresh, "docs/src/reference/{file} is stale: SLIPWAY_WRITE_REFERENCE=1 cargo test -p stack fresh");
+            assert!(
+                committed == fresh,
+                "docs/src/reference/{file} is stale: SLIPWAY_WRITE_REFERENCE=1 cargo test -p stack fresh"
+            );
         }
     }
 }

@@ -22,8 +22,20 @@ pub enum SketchError {
 }
 
 /// Folders that never hold a part of an application.
-const PASSED_OVER: [&str; 12] =
-    ["node_modules", "target", "dist", "build", "out", "vendor", "venv", "__pycache__", "coverage", "docs", "tests", "test"];
+const PASSED_OVER: [&str; 12] = [
+    "node_modules",
+    "target",
+    "dist",
+    "build",
+    "out",
+    "vendor",
+    "venv",
+    "__pycache__",
+    "coverage",
+    "docs",
+    "tests",
+    "test",
+];
 
 /// Most parts a sketch describes: more would be a guess, not a start.
 const MOST_PARTS: usize = 12;
@@ -43,7 +55,8 @@ pub fn sketch(folder: &Path) -> Result<String, SketchError> {
             let below = part::look(&whole.join(&child), &child);
             if below.is_none() {
                 // apps/web, services/api, packages/worker
-                let grandchildren = folders(&whole.join(&child)).into_iter().map(|grandchild| format!("{child}/{grandchild}"));
+                let grandchildren =
+                    folders(&whole.join(&child)).into_iter().map(|grandchild| format!("{child}/{grandchild}"));
                 parts.extend(grandchildren.filter_map(|path| part::look(&whole.join(&path), &path)));
             }
             parts.extend(below);
@@ -107,7 +120,7 @@ fn write(app: &str, whole: &Path, parts: &[Part]) -> String {
                  # backup = {{ at = \"03:00\", keep = \"30d 12w 12m\", to = [\"bucket.backups\"] }}\n"
             );
         }
-        None => text += "\n# [database.main]\n# engine = \"postgres:17\"          # or \"sqlite\"; name it in `needs` of a service to get DATABASE_URL\n# migrations = \"migrations\"\n",
+        None => text += NO_DATABASE,
     }
     text += &routes(parts, &names);
     text += CLOSING;
@@ -131,7 +144,8 @@ fn free_name(part: &Part, taken: &mut BTreeSet<String>) -> String {
 /// A folder of SQL migrations, and the engine they are most likely for.
 fn find_migrations(whole: &Path, parts: &[Part]) -> Option<(String, &'static str)> {
     let dirs = [".".to_owned()].into_iter().chain(parts.iter().map(|part| part.dir.clone()));
-    let candidates = dirs.flat_map(|dir| ["migrations", "db/migrations", "db/migrate"].map(|folder| join(&dir, folder)));
+    let candidates =
+        dirs.flat_map(|dir| ["migrations", "db/migrations", "db/migrate"].map(|folder| join(&dir, folder)));
     let holds_sql = |folder: &String| {
         let files = fs::read_dir(whole.join(folder)).into_iter().flatten().flatten();
         files.take(1000).any(|file| file.file_name().to_string_lossy().ends_with(".sql"))
@@ -147,14 +161,18 @@ fn join(dir: &str, path: &str) -> String {
 
 /// One route: pages at `/`, the first service below `/api`, or at `/` when there are no pages.
 fn routes(parts: &[Part], names: &[String]) -> String {
-    let find = |site: bool| parts.iter().zip(names).find(|(part, _)| part.answers() && part.is_site() == site).map(|(_, name)| name);
+    let find = |site: bool| {
+        parts.iter().zip(names).find(|(part, _)| part.answers() && part.is_site() == site).map(|(_, name)| name)
+    };
     let lines = match (find(true), find(false)) {
         (None, None) => return String::new(),
         (Some(site), None) => format!("\"/\" = \"site.{site}\"\n"),
         (None, Some(service)) => format!("\"/\" = \"service.{service}\"\n"),
         (Some(site), Some(service)) => format!("\"/\" = \"site.{site}\"\n\"/api\" = \"service.{service}\"\n"),
     };
-    format!("\n[route.\"*\"]                        # any host name; write your own, as in [route.\"example.com\"]\n{lines}")
+    format!(
+        "\n[route.\"*\"]                         # any host name; write your own, as in [route.\"example.com\"]\n{lines}"
+    )
 }
 
 const EMPTY: &str = "
@@ -172,6 +190,12 @@ const EMPTY: &str = "
 # out   = \"dist\"
 ";
 
+const NO_DATABASE: &str = "
+# [database.main]                   # name it in `needs` of a service to get DATABASE_URL
+# engine = \"postgres:17\"            # or \"sqlite\"
+# migrations = \"migrations\"
+";
+
 const CLOSING: &str = "
 # [variable]                        # what must be set where it runs; read it as ${NAME} in `env`
 # SESSION_SECRET = { secret = true, min_length = 32 }
@@ -186,6 +210,6 @@ target = \"local\"
 
 [environment.production]            # slipway deploy --env production
 target = \"local\"                    # this machine; or \"hosts\" with hosts = [\"deploy@203.0.113.7\"]
-listen = \"0.0.0.0:8081\"            # \"0.0.0.0:80\" once the agent may use it
+listen = \"0.0.0.0:8081\"             # \"0.0.0.0:80\" once the agent may use it
 data = \"real\"
 ";

@@ -48,7 +48,9 @@ impl VariableForm {
             VariableForm::Text => "any text".to_owned(),
             VariableForm::OneOf(allowed) => listed(allowed.iter().map(String::as_str)),
             VariableForm::Url => "a URL such as `https://example.com`".to_owned(),
-            VariableForm::UrlList => "URLs separated by commas, such as `https://a.example,https://b.example`".to_owned(),
+            VariableForm::UrlList => {
+                "URLs separated by commas, such as `https://a.example,https://b.example`".to_owned()
+            }
             VariableForm::Integer => "a whole number".to_owned(),
             VariableForm::Port => "a port from 1 to 65535".to_owned(),
             VariableForm::Boolean => "`true` or `false`".to_owned(),
@@ -65,7 +67,10 @@ fn is_url(text: &str) -> bool {
         && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();
-    scheme_ok && !text.chars().any(|c| c.is_whitespace() || c.is_control()) && !host.is_empty() && !host.starts_with(':')
+    scheme_ok
+        && !text.chars().any(|c| c.is_whitespace() || c.is_control())
+        && !host.is_empty()
+        && !host.starts_with(':')
 }
 
 fn is_host(text: &str) -> bool {

@@ -1,6 +1,8 @@
 //! The whole syntax in one file, parsed and resolved for each of its environments.
 
-use stack::{CommandSource, DataClass, DatabaseEngine, EnvironmentName, Kind, Migrations, Millicpu, Resolved, Source, TargetKind};
+use stack::{
+    CommandSource, DataClass, DatabaseEngine, EnvironmentName, Kind, Migrations, Millicpu, Resolved, Source, TargetKind,
+};
 
 const FILE: &str = include_str!("fixtures/jobsprint.toml");
 

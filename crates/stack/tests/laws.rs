@@ -30,8 +30,16 @@ enum Change {
 }
 
 fn change() -> impl Strategy<Value = (f64, Change)> {
-    let bit = prop_oneof!["[\\[\\]{}=\"'#.,\\n$ ]{1,3}", "[a-z0-9_-]{1,6}", ".{1,3}", Just("\"99999999999999999999\"".to_owned()),
-        Just("${X}".to_owned()), Just("environment".to_owned()), Just("[[".to_owned()), Just("\u{0}".to_owned())];
+    let bit = prop_oneof![
+        "[\\[\\]{}=\"'#.,\\n$ ]{1,3}",
+        "[a-z0-9_-]{1,6}",
+        ".{1,3}",
+        Just("\"99999999999999999999\"".to_owned()),
+        Just("${X}".to_owned()),
+        Just("environment".to_owned()),
+        Just("[[".to_owned()),
+        Just("\u{0}".to_owned())
+    ];
     let change = prop_oneof![
         (1..20usize).prop_map(Change::Drop),
         bit.clone().prop_map(Change::Insert),
@@ -43,7 +51,12 @@ fn change() -> impl Strategy<Value = (f64, Change)> {
     (0.0..1.0, change)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a place in a short text")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a place in a short text"
+)]
 fn changed(text: &str, changes: &[(f64, Change)]) -> String {
     let mut text = text.to_owned();
     for (place, change) in changes {
@@ -51,8 +64,12 @@ fn changed(text: &str, changes: &[(f64, Change)]) -> String {
         while !text.is_char_boundary(at) {
             at -= 1;
         }
-        let end = |length: usize| (at..=text.len()).filter(|end| text.is_char_boundary(*end)).nth(length).unwrap_or(text.len());
-        let line = |at: usize| (text[..at].rfind('\n').map_or(0, |n| n + 1), text[at..].find('\n').map_or(text.len(), |n| at + n + 1));
+        let end = |length: usize| {
+            (at..=text.len()).filter(|end| text.is_char_boundary(*end)).nth(length).unwrap_or(text.len())
+        };
+        let line = |at: usize| {
+            (text[..at].rfind('\n').map_or(0, |n| n + 1), text[at..].find('\n').map_or(text.len(), |n| at + n + 1))
+        };
         match change {
             Change::Drop(length) => text.replace_range(at..end(*length), ""),
             Change::Insert(bit) => text.insert_str(at, bit),

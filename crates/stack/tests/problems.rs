@@ -1,6 +1,6 @@
 //! Everything wrong with a file is told in one run, each with its place, its reason and its mend.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use stack::{Problems, Severity, check};
 
@@ -62,6 +62,36 @@ fn an_overlay_is_only_blamed_for_what_it_does() {
 }
 
 #[test]
+fn an_empty_text_in_an_overlay_takes_a_key_away() {
+    let text = "app = \"x\"\n[variable]\nPW = { secret = true }\n[service.api]\ndir = \"api\"\nbuild = \"make\"\nrun = \"./api\"\n\
+                [alarm]\ncpu = \"cpu > 90%\"\n[environment.dev]\ntarget = \"local\"\n\
+                [environment.dev.service.api]\ndir = \"\"\nbuild = \"\"\nrun = \"\"\nimage = \"api:1\"\nenv = { X = \"\" }\n\
+                [environment.dev.alarm]\ncpu = \"\"\n";
+    let problems = check("slipway.toml", text);
+    assert!(problems.is_empty(), "{problems}");
+    let dev = stack::EnvironmentName::new("dev").expect("well formed");
+    let resolved = stack::resolve("slipway.toml", text, &dev).expect("no problems");
+    assert_eq!(resolved.stack.services["api"].source, stack::Source::Image("api:1".to_owned()));
+    assert_eq!(resolved.stack.services["api"].env["X"], "");
+    assert!(resolved.stack.alarms.is_empty());
+    // in the stack itself an empty text is a mistake
+    assert_eq!(codes("app = \"x\"\n[service.api]\nrun = \"\"\n"), ["empty-value"]);
+}
+
+#[test]
+fn rings_are_found_wherever_they_are() {
+    let text = "app = \"x\"\n\
+        [service.a]\nrun = \"a\"\nneeds = [\"service.b\", \"service.c\"]\n[service.b]\nrun = \"a\"\nneeds = [\"service.c\"]\n\
+        [service.c]\nrun = \"a\"\nneeds = [\"service.b\"]\n[service.d]\nrun = \"a\"\nneeds = [\"service.a\", \"service.d\"]\n";
+    let problems = check("slipway.toml", text);
+    let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        ["services need each other in a ring: `service.b` -> `service.c` -> `service.b`", "`service.d` needs itself"]
+    );
+}
+
+#[test]
 fn warnings_do_not_stop_anything() {
     let text = "app = \"x\"\n[service.api]\nrun = \"a\"\nsize = { replicas = 0 }\n";
     let problems = check("slipway.toml", text);
@@ -86,14 +116,17 @@ fn a_file_that_is_too_large_or_too_deep_is_refused() {
 fn numbers_beyond_reason_are_refused() {
     let text = "app = \"x\"\n[service.api]\nrun = \"a\"\nport = 99999999999999999999999999\nsize = { replicas = 99999999999999999999, cpu = 1e300, memory = -1 }\n";
     let found: BTreeSet<&str> = codes(text).into_iter().collect();
-    assert!(["out-of-range", "bad-replicas", "bad-cpu", "bad-size"].iter().all(|code| found.contains(code)), "{found:?}");
+    assert!(
+        ["out-of-range", "bad-replicas", "bad-cpu", "bad-size"].iter().all(|code| found.contains(code)),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn a_long_ring_of_services_is_told_once_as_a_path() {
     let mut text = String::from("app = \"x\"\n");
     for n in 0..3000 {
-        text += &format!("[service.s{n}]\nrun = \"a\"\nneeds = [\"service.s{}\"]\n", (n + 1) % 3000);
+        write!(text, "[service.s{n}]\nrun = \"a\"\nneeds = [\"service.s{}\"]\n", (n + 1) % 3000).expect("a text");
     }
     let problems = check("slipway.toml", &text);
     assert_eq!(problems.iter().filter(|problem| problem.code == "cycle").count(), 1);
@@ -103,7 +136,7 @@ fn a_long_ring_of_services_is_told_once_as_a_path() {
 fn every_problem_of_a_hostile_file_costs_little() {
     let mut text = String::from("app = \"x\"\n");
     for n in 0..20_000 {
-        text += &format!("[service.s{n}]\nx = 1\n");
+        write!(text, "[service.s{n}]\nx = 1\n").expect("a text");
     }
     let problems = check("slipway.toml", &text);
     assert!(problems.len() <= 1001, "{}", problems.len());
@@ -112,6 +145,12 @@ fn every_problem_of_a_hostile_file_costs_little() {
 
 #[test]
 fn problems_without_a_file_are_plain_sentences() {
-    let problems = Problems::from(stack::Problem::error("missing-variable", "JWT_SECRET", "`JWT_SECRET` is not set").with_mend("slipway secrets set JWT_SECRET"));
-    assert_eq!(problems.to_string(), "error[missing-variable]: `JWT_SECRET` is not set\n  slipway secrets set JWT_SECRET");
+    let problems = Problems::from(
+        stack::Problem::error("missing-variable", "JWT_SECRET", "`JWT_SECRET` is not set")
+            .with_mend("slipway secrets set JWT_SECRET"),
+    );
+    assert_eq!(
+        problems.to_string(),
+        "error[missing-variable]: `JWT_SECRET` is not set\n  slipway secrets set JWT_SECRET"
+    );
 }

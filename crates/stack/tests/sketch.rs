@@ -36,7 +36,8 @@ fn an_empty_folder_gets_a_file_to_fill_in() {
 #[test]
 fn an_express_server_is_a_service() {
     let package = r#"{"scripts":{"start":"node server.js"},"dependencies":{"express":"5","better-sqlite3":"11"}}"#;
-    let (_, stack) = sketch("api", &[("package.json", package), ("package-lock.json", ""), ("migrations/001_a.up.sql", "")]);
+    let (_, stack) =
+        sketch("api", &[("package.json", package), ("package-lock.json", ""), ("migrations/001_a.up.sql", "")]);
     let service = &stack.services["api"];
     let Source::Folder(source) = &service.source else { panic!("no folder") };
     assert_eq!((source.build.as_deref(), service.run.as_deref()), (Some("npm ci"), Some("npm start")));
@@ -68,9 +69,18 @@ fn a_monorepo_has_a_part_for_each_folder() {
 
 #[test]
 fn every_known_manifest_is_recognised() {
-    let cases: [(&str, &[(&str, &str)], &str); 10] = [
-        ("next", &[("package.json", r#"{"scripts":{"build":"next build"},"dependencies":{"next":"16","react":"19"}}"#)], "next start"),
-        ("rust", &[("Cargo.toml", "[package]\nname = \"fast\"\n"), ("src/main.rs", "")], "run = \"target/release/fast\""),
+    type Files = &'static [(&'static str, &'static str)];
+    let cases: [(&str, Files, &str); 10] = [
+        (
+            "next",
+            &[("package.json", r#"{"scripts":{"build":"next build"},"dependencies":{"next":"16","react":"19"}}"#)],
+            "next start",
+        ),
+        (
+            "rust",
+            &[("Cargo.toml", "[package]\nname = \"fast\"\n"), ("src/main.rs", "")],
+            "run = \"target/release/fast\"",
+        ),
         ("flask", &[("requirements.txt", "Flask==3"), ("app.py", "")], "flask --app app"),
         ("django", &[("requirements.txt", "django\ngunicorn"), ("site1/wsgi.py", "")], "gunicorn site1.wsgi"),
         ("rails", &[("Gemfile", "gem 'rails'")], "rails server"),
@@ -88,7 +98,11 @@ fn every_known_manifest_is_recognised() {
 
 #[test]
 fn a_crate_of_a_workspace_is_built_into_its_own_folder() {
-    let member = [("Cargo.toml", "[workspace]\nmembers = [\"crates/*\"]\n"), ("crates/serve/Cargo.toml", "[package]\nname = \"serve\"\n"), ("crates/serve/src/main.rs", "")];
+    let member = [
+        ("Cargo.toml", "[workspace]\nmembers = [\"crates/*\"]\n"),
+        ("crates/serve/Cargo.toml", "[package]\nname = \"serve\"\n"),
+        ("crates/serve/src/main.rs", ""),
+    ];
     let (text, stack) = sketch("ws", &member);
     assert!(text.contains("--target-dir target") && stack.services.contains_key("serve"), "{text}");
 }

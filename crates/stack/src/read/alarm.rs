@@ -11,9 +11,10 @@ pub(crate) fn read_all(section: &Section<'_>) -> BTreeMap<ResourceName, String> 
     for entry in section.each() {
         let name = super::stack::name(&entry, "an alarm");
         let Some(text) = entry.filled() else { continue };
+        // the author's own words are kept
         let rule = entry.quantity(text.parse::<AlarmRule>());
-        if let (Some(name), Some(rule)) = (name, rule) {
-            alarms.insert(name, rule.to_string());
+        if let (Some(name), Some(_)) = (name, rule) {
+            alarms.insert(name, text.trim().to_owned());
         }
     }
     alarms

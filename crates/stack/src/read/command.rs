@@ -8,7 +8,8 @@ use super::{
     size, source,
 };
 use crate::{
-    Command, CommandSource, Function, Job, Kind, Overlap, Period, ResourceName, ResourceRef, Schedule, Service, Source, Trigger,
+    Command, CommandSource, Function, Job, Kind, Overlap, Period, ResourceName, ResourceRef, Schedule, Service, Source,
+    Trigger,
 };
 
 const MOVED: [(&str, &str); 7] = [
@@ -124,7 +125,9 @@ fn read_trigger(section: Section<'_>) -> Option<Trigger> {
     let (prefix, event) = (section.text("prefix"), section.text("event"));
     if let Some(entry) = section.find("prefix").filter(|_| !section.has("bucket")) {
         let message = format!("{} has a `prefix` but no `bucket`", section.path.place());
-        section.notes.add(entry.key_problem("bad-trigger", message).with_mend("only the objects of a bucket have prefixes"));
+        section
+            .notes
+            .add(entry.key_problem("bad-trigger", message).with_mend("only the objects of a bucket have prefixes"));
     }
     section.finish(&[]);
     Some(Trigger { on: sources.into_iter().next()?, prefix, event })

@@ -1,9 +1,7 @@
 //! `[database.x]`: engine, migrations, backups and objectives.
 
 use super::{section::Section, size};
-use crate::{
-    Backup, Database, DatabaseEngine, Failover, Kind, Migrations, Objective, Period, Problem, ResourceName,
-};
+use crate::{Backup, Database, DatabaseEngine, Failover, Kind, Migrations, Objective, Period, Problem, ResourceName};
 
 const MOVED: [(&str, &str); 6] = [
     ("backups", "backup"),
@@ -24,7 +22,9 @@ pub(crate) fn read(section: Section<'_>) -> Database {
     let sqlite = engine == DatabaseEngine::Sqlite;
     if let Some(entry) = section.find("replicas").filter(|_| sqlite && replicas > 0) {
         let message = format!("{} is SQLite, which has no replicas", section.path.place());
-        section.notes.add(entry.problem("sqlite-replicas", message).with_mend("remove `replicas`, or use `engine = \"postgres:17\"`"));
+        section.notes.add(
+            entry.problem("sqlite-replicas", message).with_mend("remove `replicas`, or use `engine = \"postgres:17\"`"),
+        );
     }
     let failovers = [("none", Failover::None), ("manual", Failover::Manual), ("automatic", Failover::Automatic)];
     let failover = section.choice("failover", &failovers).unwrap_or(Failover::None);
@@ -51,7 +51,7 @@ pub(crate) fn read(section: Section<'_>) -> Database {
         objective,
         settings: section.map("settings"),
         size: size::find(&section),
-        storage: section.measure("storage"),
+        storage: section.parse("storage"),
     };
     section.finish(&MOVED);
     database
@@ -63,7 +63,9 @@ fn read_engine(section: &Section<'_>) -> DatabaseEngine {
         return DatabaseEngine::Postgres(String::new());
     };
     let Some(text) = entry.filled() else { return DatabaseEngine::Postgres(String::new()) };
-    let version = |text: &str| text.len() <= 8 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    let version = |text: &str| {
+        text.len() <= 8 && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    };
     match text.split_once(':').unwrap_or((text, "")) {
         ("sqlite", "") => return DatabaseEngine::Sqlite,
         ("postgres", number) if version(number) => return DatabaseEngine::Postgres(number.to_owned()),
@@ -108,7 +110,11 @@ fn read_backup(section: Section<'_>) -> Backup {
             encrypt_to.push(text.to_owned());
         } else if super::secret::find(text).is_none() {
             let message = format!("{}: `{}` is no recipient", entry.path.place(), super::section::shortened(text));
-            section.notes.add(entry.problem("bad-recipient", message).with_mend("write an age public key, which begins with `age1`, or an SSH public key"));
+            section.notes.add(
+                entry
+                    .problem("bad-recipient", message)
+                    .with_mend("write an age public key, which begins with `age1`, or an SSH public key"),
+            );
         }
     }
     let to = section.references("to", &[Kind::Bucket]);
@@ -122,11 +128,21 @@ fn read_backup(section: Section<'_>) -> Backup {
             section.notes.add(section.problem("backup-incomplete", message).with_mend(mend));
         }
     }
-    if let Some(entry) = section.find("to").filter(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty())) {
+    if let Some(entry) =
+        section.find("to").filter(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+    {
         let message = format!("{} goes nowhere", section.path.place());
-        section.notes.add(entry.problem("backup-incomplete", message).with_mend("name a bucket, for example `[\"bucket.backups\"]`"));
+        section.notes.add(
+            entry.problem("backup-incomplete", message).with_mend("name a bucket, for example `[\"bucket.backups\"]`"),
+        );
     }
-    section.finish(&[("retention", "keep"), ("schedule", "at"), ("time", "at"), ("bucket", "to"), ("encrypt", "encrypt_to")]);
+    section.finish(&[
+        ("retention", "keep"),
+        ("schedule", "at"),
+        ("time", "at"),
+        ("bucket", "to"),
+        ("encrypt", "encrypt_to"),
+    ]);
     Backup { at, keep, encrypt_to, to, drill }
 }
 

@@ -107,7 +107,11 @@ fn read_hosts(section: &Section<'_>, target: Option<TargetKind>) -> Vec<String> 
         let whole = text.split('@').all(|part| !part.is_empty()) && text.matches('@').count() <= 1;
         if !clean || !whole || text.starts_with('-') || text.contains("@-") {
             let message = format!("{}: `{}` is no SSH destination", entry.path.place(), shortened(text).escape_debug());
-            section.notes.add(entry.problem("bad-host", message).with_mend("write it as `user@host`, `host`, or a name from your SSH configuration"));
+            section.notes.add(
+                entry
+                    .problem("bad-host", message)
+                    .with_mend("write it as `user@host`, `host`, or a name from your SSH configuration"),
+            );
         } else if hosts.iter().any(|other| other == text) {
             let message = format!("{} names `{text}` twice", entry.path.place());
             section.notes.add(entry.problem("repeated", message).with_mend("remove one of them"));
@@ -115,14 +119,19 @@ fn read_hosts(section: &Section<'_>, target: Option<TargetKind>) -> Vec<String> 
             hosts.push(text.to_owned());
         }
     }
-    let empty = section.find("hosts").is_none_or(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty()));
+    let empty =
+        section.find("hosts").is_none_or(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty()));
     if target == Some(TargetKind::Hosts) && empty {
         let message = format!("{} has the target `hosts` but no hosts", section.path.place());
-        section.notes.add(section.problem("hosts-missing", message).with_mend("write for example `hosts = [\"deploy@203.0.113.7\"]`"));
+        section.notes.add(
+            section.problem("hosts-missing", message).with_mend("write for example `hosts = [\"deploy@203.0.113.7\"]`"),
+        );
     }
     if let Some(entry) = section.find("hosts").filter(|_| target.is_some_and(|target| target != TargetKind::Hosts)) {
         let message = format!("{} has `hosts`, which only the target `hosts` uses", section.path.place());
-        section.notes.add(entry.key_problem("hosts-unused", message).with_mend("remove `hosts`, or write `target = \"hosts\"`"));
+        section
+            .notes
+            .add(entry.key_problem("hosts-unused", message).with_mend("remove `hosts`, or write `target = \"hosts\"`"));
     }
     hosts
 }
@@ -132,13 +141,19 @@ fn read_listen(section: &Section<'_>) -> Vec<SocketAddr> {
     for entry in section.texts("listen") {
         let Some(text) = entry.filled() else { continue };
         let Ok(address) = text.parse::<SocketAddr>() else {
-            let message = format!("{}: `{}` is no address to listen on", entry.path.place(), shortened(text).escape_debug());
-            section.notes.add(entry.problem("bad-address", message).with_mend("write an IP address and a port, for example `0.0.0.0:80` or `[::]:80`"));
+            let message =
+                format!("{}: `{}` is no address to listen on", entry.path.place(), shortened(text).escape_debug());
+            section.notes.add(
+                entry
+                    .problem("bad-address", message)
+                    .with_mend("write an IP address and a port, for example `0.0.0.0:80` or `[::]:80`"),
+            );
             continue;
         };
         let clash = listen.iter().find(|other| {
             let covers = other.ip() == address.ip()
-                || (other.is_ipv4() == address.is_ipv4() && (other.ip().is_unspecified() || address.ip().is_unspecified()));
+                || (other.is_ipv4() == address.is_ipv4()
+                    && (other.ip().is_unspecified() || address.ip().is_unspecified()));
             other.port() == address.port() && address.port() != 0 && covers
         });
         if let Some(other) = clash {
@@ -147,9 +162,15 @@ fn read_listen(section: &Section<'_>) -> Vec<SocketAddr> {
         }
         listen.push(address);
     }
-    if let Some(entry) = section.find("listen").filter(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty())) {
+    if let Some(entry) =
+        section.find("listen").filter(|entry| entry.value.get_ref().as_array().is_some_and(|list| list.is_empty()))
+    {
         let message = format!("{} is empty", entry.path.place());
-        section.notes.add(entry.problem("empty-value", message).with_mend("write an address, for example `0.0.0.0:80`, or remove the key"));
+        section.notes.add(
+            entry
+                .problem("empty-value", message)
+                .with_mend("write an address, for example `0.0.0.0:80`, or remove the key"),
+        );
     }
     listen
 }
@@ -164,12 +185,18 @@ fn read_networks(section: &Section<'_>) -> Vec<String> {
             Ok(IpAddr::V6(_)) => Some(128),
             Err(_) => None,
         };
-        let fits = |bits: &str| bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u8>().ok().is_some_and(|n| Some(n) <= most);
+        let fits = |bits: &str| {
+            bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u8>().ok().is_some_and(|n| Some(n) <= most)
+        };
         if most.is_some() && bits.is_none_or(fits) {
             networks.push(text.to_owned());
         } else {
             let message = format!("{}: `{}` is no network", entry.path.place(), shortened(text).escape_debug());
-            section.notes.add(entry.problem("bad-network", message).with_mend("write an IP address or a network such as `10.0.0.0/8`"));
+            section.notes.add(
+                entry
+                    .problem("bad-network", message)
+                    .with_mend("write an IP address or a network such as `10.0.0.0/8`"),
+            );
         }
     }
     networks

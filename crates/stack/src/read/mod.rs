@@ -9,6 +9,7 @@ pub(crate) mod command;
 pub(crate) mod database;
 pub(crate) mod environment;
 pub(crate) mod extra;
+pub(crate) mod extra_keys;
 pub(crate) mod notes;
 pub(crate) mod reference;
 pub(crate) mod route;

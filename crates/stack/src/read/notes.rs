@@ -6,10 +6,7 @@ use std::{
     ops::Range,
 };
 
-use crate::{Kind, Problem, ResourceRef};
-
-/// Most problems one reading notes: past this nobody reads on, and a hostile file must not cost more.
-const MOST_PROBLEMS: usize = 1000;
+use crate::{Kind, Problem, ResourceRef, problem::MOST_PROBLEMS};
 
 /// A reference from one place of the file to a resource.
 pub(crate) struct Reference {
@@ -31,7 +28,7 @@ pub(crate) struct Use {
 
 /// A service's port.
 pub(crate) struct Port {
-    pub(crate) port: u16,
+    pub(crate) number: u16,
     pub(crate) service: String,
     pub(crate) span: Range<usize>,
     pub(crate) key: String,
@@ -57,10 +54,19 @@ impl Notes {
             problems.push(problem);
         } else if !self.full.replace(true) {
             problems.push(
-                Problem::error("too-many-problems", "", format!("more than {MOST_PROBLEMS} problems; the rest is not listed"))
-                    .with_mend("mend those listed and run the check again"),
+                Problem::error(
+                    "too-many-problems",
+                    "",
+                    format!("more than {MOST_PROBLEMS} problems; the rest is not listed"),
+                )
+                .with_mend("mend those listed and run the check again"),
             );
         }
+    }
+
+    /// Whether more problems would not be noted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.get()
     }
 
     /// The problems noted so far, taken out.
@@ -122,7 +128,7 @@ impl<'p> Path<'p> {
         match (self.step, self.resource()) {
             (Step::Root, _) => "the stack file".to_owned(),
             (Step::Name(name), Some((kind, last))) if name == last => format!("{kind} `{name}`"),
-            (Step::Key(key), Some((kind, name))) => format!("`{key}` of {kind} `{name}`"),
+            (Step::Key(key) | Step::Name(key), Some((kind, name))) => format!("`{key}` of {kind} `{name}`"),
             _ => format!("`{self}`"),
         }
     }

@@ -17,8 +17,11 @@ pub(crate) fn read_all(section: &Section<'_>) -> Vec<Route> {
         let written = entry.path.last();
         let host = written.to_ascii_lowercase();
         if hosts.insert(host.clone(), entry.key_span.clone()).is_some() {
-            let message = format!("two routes for the host `{host}`: host names are equal in small and capital letters");
-            section.notes.add(entry.key_problem("route-clash", message).with_mend("put all paths of a host into one table"));
+            let message =
+                format!("two routes for the host `{host}`: host names are equal in small and capital letters");
+            section
+                .notes
+                .add(entry.key_problem("route-clash", message).with_mend("put all paths of a host into one table"));
         } else if let Some(mend) = host_mend(written) {
             let message = format!("`{}` is no host name", shortened(written).escape_debug());
             section.notes.add(entry.key_problem("bad-host", message).with_mend(mend));
@@ -37,7 +40,9 @@ fn read(section: Section<'_>, host: String, redirects: &mut Vec<(String, Range<u
         let Some(path) = prefix(&entry) else { continue };
         if paths.iter().any(|other| other.path == path) {
             let message = format!("two routes for `{path}` of `{host}`");
-            section.notes.add(entry.key_problem("route-clash", message).with_mend("keep one; a `/` at the end makes no difference"));
+            section.notes.add(
+                entry.key_problem("route-clash", message).with_mend("keep one; a `/` at the end makes no difference"),
+            );
             continue;
         }
         paths.extend(entry.section().and_then(|table| read_path(table, path)));
@@ -56,7 +61,10 @@ fn read(section: Section<'_>, host: String, redirects: &mut Vec<(String, Range<u
         section.missing("/", "write what answers, for example `\"/\" = \"service.api\"`");
     }
     paths.sort_by(|a, b| b.path.len().cmp(&a.path.len()).then_with(|| a.path.cmp(&b.path)));
-    section.finish_but(|key| key.starts_with('/'), &[("redirect", "redirect_from"), ("aliases", "redirect_from"), ("to", "\"/\"")]);
+    section.finish_but(
+        |key| key.starts_with('/'),
+        &[("redirect", "redirect_from"), ("aliases", "redirect_from"), ("to", "\"/\"")],
+    );
     Route { host, paths, redirect_from }
 }
 
@@ -77,8 +85,14 @@ fn read_path(section: Section<'_>, path: String) -> Option<PathRoute> {
     }
     let (strip, limit) = (section.flag("strip", false), section.parse("limit"));
     let (sticky, websocket) = (section.flag("sticky", false), section.flag("websocket", true));
-    let max_body = section.measure("max_body");
-    section.finish(&[("rate_limit", "limit"), ("service", "to"), ("target", "to"), ("websockets", "websocket"), ("body", "max_body")]);
+    let max_body = section.parse("max_body");
+    section.finish(&[
+        ("rate_limit", "limit"),
+        ("service", "to"),
+        ("target", "to"),
+        ("websockets", "websocket"),
+        ("body", "max_body"),
+    ]);
     Some(PathRoute { path, to: to?, strip, limit, cors, sticky, websocket, max_body })
 }
 
@@ -99,7 +113,11 @@ fn prefix(entry: &Entry<'_>) -> Option<String> {
 }
 
 /// A name that is sent elsewhere cannot answer as well, nor be sent to two places.
-fn check_redirects(section: &Section<'_>, hosts: &HashMap<String, Range<usize>>, redirects: Vec<(String, Range<usize>, String)>) {
+fn check_redirects(
+    section: &Section<'_>,
+    hosts: &HashMap<String, Range<usize>>,
+    redirects: Vec<(String, Range<usize>, String)>,
+) {
     let mut seen = std::collections::HashSet::new();
     for (host, span, key) in redirects {
         let message = if hosts.contains_key(&host) {

@@ -8,6 +8,7 @@ use super::section::Entry;
 use crate::Problem;
 
 const CODE: &str = "plain-secret";
+const PASSWORD: &str = "an address with a password";
 
 /// How well-known secrets begin, and what they are.
 const SHAPES: [(&str, usize, &str); 10] = [
@@ -29,7 +30,7 @@ pub(crate) fn find(text: &str) -> Option<&'static str> {
         return Some("a private key");
     }
     if has_password(text) {
-        return Some("an address with a password");
+        return Some(PASSWORD);
     }
     let token = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || c == '.';
     let shaped = |&(start, least, _): &(&str, usize, &str)| {
@@ -45,8 +46,10 @@ pub(crate) fn find(text: &str) -> Option<&'static str> {
 fn has_password(text: &str) -> bool {
     text.match_indices("://").any(|(at, mark)| {
         let rest = &text[at + mark.len()..];
-        let authority = &rest[..rest.find(|c: char| c == '/' || c == '?' || c.is_whitespace() || c == '"').unwrap_or(rest.len())];
-        let password = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
+        let authority =
+            &rest[..rest.find(|c: char| c == '/' || c == '?' || c.is_whitespace() || c == '"').unwrap_or(rest.len())];
+        let password =
+            authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')).map(|(_, password)| password);
         password.is_some_and(|password| !password.is_empty() && !password.starts_with("${"))
     })
 }
@@ -60,7 +63,11 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     match words.last().copied().unwrap_or_default() {
         "PASSWORD" | "PASSWD" | "PASS" | "PASSPHRASE" | "SECRET" | "CREDENTIALS" | "APIKEY" => true,
         "TOKEN" => !open,
-        "KEY" => !open && ["", "API", "SECRET", "PRIVATE", "ACCESS", "ENCRYPTION", "SIGNING", "MASTER", "AUTH", "JWT"].contains(&before),
+        "KEY" => {
+            !open
+                && ["", "API", "SECRET", "PRIVATE", "ACCESS", "ENCRYPTION", "SIGNING", "MASTER", "AUTH", "JWT"]
+                    .contains(&before)
+        }
         _ => false,
     }
 }
@@ -76,7 +83,16 @@ pub(crate) fn check_named(entry: &Entry<'_>, name: &str, value: &str) {
 
 fn mend(name: &str) -> String {
     let name = name.to_ascii_uppercase();
-    format!("declare `{name} = {{ secret = true }}` in [variable], write `${{{name}}}` where it is used, and change the secret: it has been seen")
+    format!(
+        "declare `{name} = {{ secret = true }}` in [variable], write `${{{name}}}` where it is used, and change the secret: it has been seen"
+    )
+}
+
+fn mend_password(name: &str) -> String {
+    let name = if name == "SECRET" { "PASSWORD".to_owned() } else { format!("{name}_PASSWORD") };
+    format!(
+        "declare `{name} = {{ secret = true }}` in [variable], write `${{{name}}}` in place of the password, and change it: it has been seen"
+    )
 }
 
 /// Finds secrets by their looks in every text of the document.
@@ -92,19 +108,29 @@ fn search_value(path: &str, value: &DeValue<'_>, span: &Range<usize>, last: &str
     match value {
         DeValue::String(text) => {
             let Some(what) = find(text) else { return };
-            let name = if crate::template::is_variable_name(last) { last } else { "SECRET" };
+            // the default of a variable is named by the variable
+            let last = if last == "default" { path.rsplit('.').nth(1).unwrap_or(last) } else { last };
             let problem = Problem::error(CODE, path, format!("`{last}` holds {what} in plain text"));
-            problems.push(problem.with_span(span.clone()).with_mend(mend(name)));
+            let name = if crate::template::is_variable_name(last) { last } else { "SECRET" };
+            let mend = if what == PASSWORD { mend_password(name) } else { mend(name) };
+            problems.push(problem.with_span(span.clone()).with_mend(mend));
         }
-        DeValue::Array(list) => {
-            list.iter().for_each(|item| search_value(path, item.get_ref(), &item.span(), last, problems));
+        DeValue::Array(items) => {
+            items.iter().for_each(|item| search_value(path, item.get_ref(), &item.span(), last, problems));
         }
         DeValue::Table(table) => {
             for (name, value) in table {
                 // a path is only built where it may be needed
-                let deeper = matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) || has_mark(value.get_ref());
+                let deeper =
+                    matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) || has_mark(value.get_ref());
                 if deeper {
-                    search_value(&format!("{path}.{}", name.get_ref()), value.get_ref(), &value.span(), name.get_ref(), problems);
+                    search_value(
+                        &format!("{path}.{}", name.get_ref()),
+                        value.get_ref(),
+                        &value.span(),
+                        name.get_ref(),
+                        problems,
+                    );
                 }
             }
         }
@@ -131,7 +157,9 @@ mod tests {
         ] {
             assert!(find(secret).is_some(), "{secret} was not seen");
         }
-        for open in ["postgres://user:${PG_PASSWORD}@db/app", "postgres://user@db/app", "https://a.io/x:y@z", "AKIA", "age1qqq"] {
+        for open in
+            ["postgres://user:${PG_PASSWORD}@db/app", "postgres://user@db/app", "https://a.io/x:y@z", "AKIA", "age1qqq"]
+        {
             assert!(find(open).is_none(), "{open} was taken for a secret");
         }
     }

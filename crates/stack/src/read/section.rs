@@ -14,6 +14,9 @@ use crate::{
     template,
 };
 
+/// Longest list of texts: nothing a person writes is longer.
+const LONGEST_LIST: usize = 1000;
+
 /// One table of the document. Asking it for a key makes that key known.
 pub(crate) struct Section<'s> {
     pub(crate) path: Path<'s>,
@@ -74,14 +77,8 @@ impl<'s> Section<'s> {
         self.find(key)?.whole(range)
     }
 
-    /// Text with a form of its own, such as a duration.
+    /// Text with a form of its own, such as a duration; a bare number counts as its text.
     pub(crate) fn parse<T: FromStr<Err = BadQuantity>>(&self, key: &'static str) -> Option<T> {
-        let entry = self.find(key)?;
-        entry.quantity(entry.filled()?.parse())
-    }
-
-    /// Like `parse`, and a bare number counts as its text.
-    pub(crate) fn measure<T: FromStr<Err = BadQuantity>>(&self, key: &'static str) -> Option<T> {
         let entry = self.find(key)?;
         entry.quantity(entry.scalar()?.parse())
     }
@@ -305,7 +302,14 @@ impl<'s> Entry<'s> {
         };
         match self.value.get_ref() {
             DeValue::String(_) => vec![entry(self.value)],
-            DeValue::Array(list) => list.iter().map(entry).collect(),
+            DeValue::Array(list) => {
+                if list.len() > LONGEST_LIST {
+                    let message = format!("{} lists {} values", self.path.place(), list.len());
+                    let mend = format!("write at most {LONGEST_LIST}");
+                    self.notes.add(self.problem("too-long", message).with_mend(mend));
+                }
+                list.iter().take(LONGEST_LIST).map(entry).collect()
+            }
             _ => {
                 self.wrong_type("text in quotes, or a list of texts");
                 Vec::new()
@@ -344,7 +348,14 @@ impl<'s> Entry<'s> {
             }
             Err(bad) => {
                 let message = format!("{}: `{}` is no reference", self.path.place(), shortened(text));
-                self.notes.add(self.problem("bad-reference", message).with_mend(bad.reason));
+                let (kind, name) = text.split_once('.').unwrap_or((text, "NAME"));
+                let near = suggest(kind, Kind::ALL.iter().map(|kind| kind.as_str()))
+                    .filter(|near| *near != kind || name == "NAME");
+                let mend = near.map_or_else(
+                    || bad.reason.to_owned(),
+                    |near| format!("did you mean `{near}.{}`?", shortened(name)),
+                );
+                self.notes.add(self.problem("bad-reference", message).with_mend(mend));
                 None
             }
         }
@@ -360,7 +371,8 @@ impl<'s> Entry<'s> {
         }
         let message = format!("{}: `{}` is no name of a {kind}", self.path.place(), shortened(text));
         let bare = text.split_once('.').filter(|(before, _)| *before == kind.as_str()).map(|(_, name)| name);
-        let mend = bare.map_or_else(|| format!("write the name that follows `[{kind}.`"), |name| format!("write `{name}`"));
+        let mend =
+            bare.map_or_else(|| format!("write the name that follows `[{kind}.`"), |name| format!("write `{name}`"));
         self.notes.add(self.problem("bad-reference", message).with_mend(mend));
         None
     }
@@ -376,12 +388,19 @@ impl<'s> Entry<'s> {
         match template::variables(text) {
             Ok(names) => {
                 let (span, key) = (self.value.span(), self.path.to_string());
-                let uses = names.into_iter().map(|name| Use { variable: name.to_owned(), span: span.clone(), key: key.clone() });
+                let uses = names.into_iter().map(|name| Use {
+                    variable: name.to_owned(),
+                    span: span.clone(),
+                    key: key.clone(),
+                });
                 self.notes.uses.borrow_mut().extend(uses);
             }
             Err(bad) => {
                 let message = format!("{}: {}", self.path.place(), bad);
-                self.notes.add(self.problem("bad-template", message).with_mend("write `${NAME}`, or `$${` for the two characters themselves"));
+                self.notes.add(
+                    self.problem("bad-template", message)
+                        .with_mend("write `${NAME}`, or `$${` for the two characters themselves"),
+                );
             }
         }
     }

@@ -47,7 +47,8 @@ pub(crate) fn read(section: Section<'_>) -> Service {
     let source = source::find(&section).unwrap_or_else(|| Source::Folder(source::here()));
     let run = section.text("run");
     if matches!(source, Source::Folder(_)) && !section.has("run") {
-        section.missing("run", "write the command that starts it, for example `run = \"node server.js\"`, or an `image`");
+        section
+            .missing("run", "write the command that starts it, for example `run = \"node server.js\"`, or an `image`");
     }
     let port = section.whole("port", 1..=65535);
     let health = section.table("health").map(read_health);
@@ -60,7 +61,7 @@ pub(crate) fn read(section: Section<'_>) -> Service {
     }
     if let (Some(port), Some(entry)) = (port, section.find("port")) {
         let (service, span, key) = (section.path.last().to_owned(), entry.value.span(), entry.path.to_string());
-        section.notes.ports.borrow_mut().push(Port { port, service, span, key });
+        section.notes.ports.borrow_mut().push(Port { number: port, service, span, key });
     }
     let me = section.path.last().parse().ok().map(|name| ResourceRef { kind: Kind::Service, name });
     let service = Service {
@@ -106,8 +107,13 @@ pub(crate) fn env(section: &Section<'_>) -> std::collections::BTreeMap<String, S
     for entry in table.each() {
         let name = entry.path.last();
         if !is_env_name(name) {
-            let message = format!("`{}` cannot be the name of an environment variable", super::section::shortened(name));
-            section.notes.add(entry.key_problem("bad-variable-name", message).with_mend("use letters, digits and `_`, not starting with a digit"));
+            let message =
+                format!("`{}` cannot be the name of an environment variable", super::section::shortened(name));
+            section.notes.add(
+                entry
+                    .key_problem("bad-variable-name", message)
+                    .with_mend("use letters, digits and `_`, not starting with a digit"),
+            );
             continue;
         }
         let Some(value) = entry.scalar() else { continue };
@@ -143,22 +149,37 @@ fn read_health(section: Section<'_>) -> Health {
         }
     }
     if health.timeout > health.every {
-        let message = format!("{}: the timeout of {} is longer than the time between checks, {}", section.path.place(), health.timeout, health.every);
+        let message = format!(
+            "{}: the timeout of {} is longer than the time between checks, {}",
+            section.path.place(),
+            health.timeout,
+            health.every
+        );
         let entry = section.find("timeout").or_else(|| section.find("every"));
         let problem = section.problem("bad-range", message).with_mend("make `timeout` at most `every`");
-        section.notes.add(entry.map(|entry| entry.value.span()).map_or(problem.clone(), |span| problem.with_span(span)));
+        section
+            .notes
+            .add(entry.map(|entry| entry.value.span()).map_or(problem.clone(), |span| problem.with_span(span)));
     }
-    section.finish(&[("interval", "every"), ("period", "every"), ("healthy", "up"), ("unhealthy", "down"), ("url", "path")]);
+    section.finish(&[
+        ("interval", "every"),
+        ("period", "every"),
+        ("healthy", "up"),
+        ("unhealthy", "down"),
+        ("url", "path"),
+    ]);
     health
 }
 
 /// A path of a URL: begins with `/`, no spaces, query allowed.
 pub(crate) fn url_path(entry: &Entry<'_>) -> Option<String> {
     let text = entry.filled()?;
-    if text.starts_with('/') && text.len() <= 1000 && text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#') {
+    if text.starts_with('/') && text.len() <= 1000 && text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains('#')
+    {
         return Some(text.to_owned());
     }
-    let message = format!("{}: `{}` is no path of a URL", entry.path.place(), super::section::shortened(text).escape_debug());
+    let message =
+        format!("{}: `{}` is no path of a URL", entry.path.place(), super::section::shortened(text).escape_debug());
     entry.notes.add(entry.problem("bad-path", message).with_mend("start it with `/` and use no spaces"));
     None
 }
@@ -181,7 +202,11 @@ pub(crate) fn read_site(section: Section<'_>) -> Site {
             let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
             if name.is_empty() || !name.bytes().all(token) || value.chars().any(char::is_control) {
                 let message = format!("`{}` is no header", super::section::shortened(name).escape_debug());
-                section.notes.add(entry.key_problem("bad-header", message).with_mend("use letters, digits and `-` in the name, and one line as value"));
+                section.notes.add(
+                    entry
+                        .key_problem("bad-header", message)
+                        .with_mend("use letters, digits and `-` in the name, and one line as value"),
+                );
             }
         }
     }

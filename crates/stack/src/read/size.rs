@@ -41,11 +41,11 @@ impl std::str::FromStr for Replicas {
 }
 
 fn read(section: Section<'_>) -> Size {
-    let cpu = section.measure("cpu");
-    let memory = section.measure("memory");
-    let replicas = section.measure::<Replicas>("replicas").map_or(Span::exactly(1), |replicas| replicas.0);
+    let cpu = section.parse("cpu");
+    let memory = section.parse("memory");
+    let replicas = section.parse::<Replicas>("replicas").map_or(Span::exactly(1), |replicas| replicas.0);
     if let Some(entry) = section.find("replicas").filter(|_| replicas.max == 0) {
-        let message = format!("{} never runs: it has 0 replicas", section.path.place());
+        let message = format!("{} is 0: it never runs", entry.path.place());
         let problem = Problem::warning("no-replicas", entry.path.to_string(), message).with_span(entry.value.span());
         section.notes.add(problem.with_mend("write at least 1 unless that is meant"));
     }
@@ -56,7 +56,8 @@ fn read(section: Section<'_>) -> Size {
         }
         if replicas.min == replicas.max {
             let message = format!("{} cannot scale: the number of replicas is fixed", section.path.place());
-            let problem = Problem::warning("cannot-scale", table.path.to_string(), message).with_span(table.span.clone());
+            let problem =
+                Problem::warning("cannot-scale", table.path.to_string(), message).with_span(table.span.clone());
             section.notes.add(problem.with_mend("write `replicas` as a range such as `2..10`"));
         }
         table.finish(&[]);

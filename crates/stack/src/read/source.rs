@@ -28,12 +28,16 @@ pub(crate) fn find(section: &Section<'_>) -> Option<Source> {
 
 /// A resource has one source only.
 fn check_alone(section: &Section<'_>) {
-    for (key, others) in [("image", &["dockerfile", "context", "dir", "build", "out"][..]), ("dockerfile", &["dir", "build", "out"])] {
+    for (key, others) in
+        [("image", &["dockerfile", "context", "dir", "build", "out"][..]), ("dockerfile", &["dir", "build", "out"])]
+    {
         let Some(other) = others.iter().find(|other| section.has(key) && section.has(other)) else { continue };
         let message = format!("{} has both `{key}` and `{other}`", section.path.place());
         let (name, _) = section.table.get_key_value(*other).expect("just found");
         let problem = section.problem("conflicting-keys", message).with_span(name.span());
-        section.notes.add(problem.with_mend("keep one: `image`, `dockerfile` with `context`, or `dir` with `build` and `out`"));
+        section
+            .notes
+            .add(problem.with_mend("keep one: `image`, `dockerfile` with `context`, or `dir` with `build` and `out`"));
         return;
     }
     if section.has("context") && !section.has("dockerfile") && !section.has("image") {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::DeTable;
 
 use super::{
-    alarm, command, database, environment, extra,
+    alarm, command, database, environment, extra, extra_keys,
     notes::Notes,
     reference, route,
     section::{Entry, Section, shortened},
@@ -61,7 +61,7 @@ fn read_document(root: Section<'_>) -> Stack {
     let functions = all(&root, Kind::Function, |table| command::read_function(table, &services));
     let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));
     let mut extras = BTreeMap::new();
-    for kind in Kind::ALL.into_iter().filter(|kind| !extra::keys(*kind).is_empty()) {
+    for kind in Kind::ALL.into_iter().filter(|kind| !extra_keys::keys(*kind).is_empty()) {
         let read = all(&root, kind, |table| extra::read(table, kind));
         extras.extend(read.into_iter().map(|(name, extra)| (ResourceRef { kind, name }, extra)));
     }
@@ -79,7 +79,10 @@ fn read_document(root: Section<'_>) -> Stack {
         buckets: all(&root, Kind::Bucket, store::read_bucket),
         extras,
         routes: root.table("route").map(|table| route::read_all(&table)).unwrap_or_default(),
-        variables: root.table("variable").map(|table| table.each().filter_map(|entry| variable::read(&entry)).collect()).unwrap_or_default(),
+        variables: root
+            .table("variable")
+            .map(|table| table.each().filter_map(|entry| variable::read(&entry)).collect())
+            .unwrap_or_default(),
         alarms: root.table("alarm").map(|table| alarm::read_all(&table)).unwrap_or_default(),
         environments: if environments.is_empty() { environment::standard() } else { environments },
     };

@@ -13,7 +13,11 @@ fn engine(section: &Section<'_>, example: &str) -> String {
     let (engine, version) = text.split_once(':').unwrap_or((text, ""));
     if !name(engine) || !name(version) {
         let message = format!("{} is `{}`", entry.path.place(), super::section::shortened(text));
-        section.notes.add(entry.problem("unknown-engine", message).with_mend(format!("write the engine and its version, for example `{example}`")));
+        section.notes.add(
+            entry
+                .problem("unknown-engine", message)
+                .with_mend(format!("write the engine and its version, for example `{example}`")),
+        );
     }
     text.to_owned()
 }
@@ -25,7 +29,7 @@ pub(crate) fn read_cache(section: Section<'_>) -> Cache {
         url: section.template("url"),
         replicas: section.whole("replicas", 0..=100).unwrap_or(0),
         shards: section.whole("shards", 1..=1000).unwrap_or(1),
-        memory: section.measure("memory"),
+        memory: section.parse("memory"),
     };
     section.finish(&[("size", "memory"), ("nodes", "shards"), ("version", "engine")]);
     cache
@@ -63,7 +67,9 @@ pub(crate) fn read_bucket(section: Section<'_>) -> Bucket {
         && let Some(entry) = section.find("archive_after")
     {
         let message = format!("{} archives after {archive} what it deletes after {delete}", section.path.place());
-        section.notes.add(entry.problem("bad-range", message).with_mend("make `archive_after` shorter than `delete_after`"));
+        section
+            .notes
+            .add(entry.problem("bad-range", message).with_mend("make `archive_after` shorter than `delete_after`"));
     }
     section.finish(&[("versioning", "versions"), ("lifecycle", "archive_after"), ("expire_after", "delete_after")]);
     bucket

@@ -20,13 +20,27 @@ pub(crate) fn read(entry: &Entry<'_>) -> Option<(String, Variable)> {
     let name = entry.path.last();
     if !is_variable_name(name) {
         let message = format!("`{}` cannot be a variable", shortened(name).escape_debug());
-        let upper: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
-        let mend = if is_variable_name(&upper) { format!("write `{upper}`") } else { "use capitals, digits and `_`, not starting with a digit".to_owned() };
+        let upper: String =
+            name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+        let mend = if is_variable_name(&upper) {
+            format!("write `{upper}`")
+        } else {
+            "use capitals, digits and `_`, not starting with a digit".to_owned()
+        };
         entry.notes.add(entry.key_problem("bad-variable-name", message).with_mend(mend));
     }
     let section = entry.section()?;
     let variable = read_table(&section, name);
-    section.finish(&[("required", "optional"), ("form", "type"), ("values", "one_of"), ("enum", "one_of"), ("description", "about"), ("value", "default"), ("min", "min_length"), ("max", "max_length")]);
+    section.finish(&[
+        ("required", "optional"),
+        ("form", "type"),
+        ("values", "one_of"),
+        ("enum", "one_of"),
+        ("description", "about"),
+        ("value", "default"),
+        ("min", "min_length"),
+        ("max", "max_length"),
+    ]);
     is_variable_name(name).then(|| (name.to_owned(), variable))
 }
 
@@ -55,7 +69,10 @@ fn read_table(section: &Section<'_>, name: &str) -> Variable {
         rotate: section.parse("rotate"),
         about: section.text("about"),
     };
-    if let Some(entry) = section.find("max_length").filter(|_| variable.min_length > variable.max_length && variable.max_length.is_some()) {
+    if let Some(entry) = section
+        .find("max_length")
+        .filter(|_| variable.min_length > variable.max_length && variable.max_length.is_some())
+    {
         let message = format!("{}: the longest allowed length is below the shortest", section.path.place());
         section.notes.add(entry.problem("bad-range", message).with_mend("make `max_length` at least `min_length`"));
     }
@@ -67,7 +84,9 @@ fn check_default(section: &Section<'_>, name: &str, variable: &Variable) {
     let (Some(value), Some(entry)) = (&variable.default, section.find("default")) else { return };
     if variable.secret {
         let message = format!("the secret variable `{name}` has a default in plain text");
-        let mend = format!("remove `default`, give each environment its value with `slipway secrets set {name}`, and change the secret: it has been seen");
+        let mend = format!(
+            "remove `default`, give each environment its value with `slipway secrets set {name}`, and change the secret: it has been seen"
+        );
         section.notes.add(entry.problem("plain-secret", message).with_mend(mend));
         return;
     }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::form::{self, OneOrMany};
 use crate::{
     Kind,
-    read::extra::{Form, keys},
+    read::extra_keys::{Form, keys},
 };
 
 macro_rules! extra {

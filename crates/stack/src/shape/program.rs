@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::form::{
-    Cron, CpuRange, OneOrMany, Period, Reference, RelativePath, ReplicaRange, Scalar, SizeRange, Template, UrlPath,
+    CpuRange, Cron, OneOrMany, Period, Reference, RelativePath, ReplicaRange, Scalar, SizeRange, UrlPath,
 };
 
 #[derive(JsonSchema)]
@@ -108,7 +108,7 @@ pub(crate) struct SiteShape {
     /// Refuse a build whose scripts and styles are not minified and content-hashed. Default false.
     pub(crate) hashed: Option<bool>,
     /// Extra response headers.
-    pub(crate) headers: Option<BTreeMap<String, Template>>,
+    pub(crate) headers: Option<BTreeMap<String, Scalar>>,
 }
 
 #[derive(JsonSchema)]

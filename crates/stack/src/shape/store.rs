@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 
 use super::{
     form::{
-        DatabaseEngine, Engine, Name, OneOrMany, Period, Recurrence, Reference, RelativePath, Retention, Scalar, Size, SizeRange,
-        Template, TimeOfDay,
+        DatabaseEngine, Engine, Name, OneOrMany, Period, Recurrence, Reference, RelativePath, Retention, Scalar, Size,
+        SizeRange, Template, TimeOfDay,
     },
     program::SizeShape,
 };

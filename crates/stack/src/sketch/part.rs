@@ -34,10 +34,21 @@ pub(super) fn is_plain(text: &str) -> bool {
 pub(super) fn look(folder: &Path, dir: &str) -> Option<Part> {
     let read = |name: &str| read(&folder.join(name));
     let (package, cargo, go) = (read("package.json"), read("Cargo.toml"), read("go.mod"));
-    let python = [read("pyproject.toml"), read("requirements.txt"), read("Pipfile")].into_iter().flatten().collect::<Vec<_>>().join("\n");
+    let python = [read("pyproject.toml"), read("requirements.txt"), read("Pipfile")]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n");
     let gemfile = read("Gemfile");
-    let all = [&package, &cargo, &go, &gemfile].into_iter().flatten().map(String::as_str).chain([python.as_str()]).collect::<Vec<_>>().join("\n");
-    let uses_sqlite = all.contains("sqlite") && !all.contains("postgres") && !all.contains("\"pg\"") && !all.contains("psycopg");
+    let all = [&package, &cargo, &go, &gemfile]
+        .into_iter()
+        .flatten()
+        .map(String::as_str)
+        .chain([python.as_str()])
+        .collect::<Vec<_>>()
+        .join("\n");
+    let uses_sqlite =
+        all.contains("sqlite") && !all.contains("postgres") && !all.contains("\"pg\"") && !all.contains("psycopg");
     let program = procfile(folder, &all)
         .or_else(|| package.as_deref().and_then(|text| node(folder, text)))
         .or_else(|| cargo.as_deref().and_then(|text| rust(folder, text)))
@@ -45,7 +56,14 @@ pub(super) fn look(folder: &Path, dir: &str) -> Option<Part> {
         .or_else(|| go.as_deref().map(|_| self::go()))
         .or_else(|| gemfile.as_deref().map(ruby))
         .or_else(|| folder.join("Dockerfile").is_file().then_some(Program::Image))
-        .or_else(|| folder.join("index.html").is_file().then_some(Program::Site { what: "plain pages", build: None, out: ".", spa: false }))?;
+        .or_else(|| {
+            folder.join("index.html").is_file().then_some(Program::Site {
+                what: "plain pages",
+                build: None,
+                out: ".",
+                spa: false,
+            })
+        })?;
     Some(Part { dir: dir.to_owned(), uses_sqlite, program })
 }
 
@@ -62,7 +80,11 @@ fn service(what: &'static str, build: Option<&str>, run: impl Into<String>, out:
 /// The `web` line of a Procfile, or its first.
 fn procfile(folder: &Path, manifests: &str) -> Option<Program> {
     let text = read(&folder.join("Procfile"))?;
-    let lines: Vec<(&str, &str)> = text.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(|line| line.split_once(':')).collect();
+    let lines: Vec<(&str, &str)> = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| line.split_once(':'))
+        .collect();
     let (name, run) = lines.iter().find(|(name, _)| name.trim() == "web").or(lines.first())?;
     let run = run.trim();
     let clean = !run.is_empty() && !run.chars().any(char::is_control);
@@ -73,7 +95,13 @@ fn procfile(folder: &Path, manifests: &str) -> Option<Program> {
     } else {
         folder.join("Gemfile").is_file().then(|| "bundle install".to_owned())
     };
-    clean.then(|| Program::Service { what: "from its Procfile", build, run: run.to_owned(), out: None, web: name.trim() == "web" })
+    clean.then(|| Program::Service {
+        what: "from its Procfile",
+        build,
+        run: run.to_owned(),
+        out: None,
+        web: name.trim() == "web",
+    })
 }
 
 /// How its packages are installed and built.
@@ -101,7 +129,13 @@ fn node(folder: &Path, text: &str) -> Option<Program> {
     }
     let server = ["express", "fastify", "koa", "hono", "@nestjs/core", "ws", "socket.io"].iter().any(|name| uses(name));
     if !server && script("build") {
-        let pages = [("vite", "Vite", "dist"), ("react-scripts", "Create React App", "build"), ("astro", "Astro", "dist"), ("react", "React", "dist"), ("vue", "Vue", "dist")];
+        let pages = [
+            ("vite", "Vite", "dist"),
+            ("react-scripts", "Create React App", "build"),
+            ("astro", "Astro", "dist"),
+            ("react", "React", "dist"),
+            ("vue", "Vue", "dist"),
+        ];
         if let Some((_, what, out)) = pages.into_iter().find(|(name, ..)| uses(name)) {
             return Some(Program::Site { what, build: Some(build), out, spa: what != "Astro" });
         }
@@ -110,7 +144,10 @@ fn node(folder: &Path, text: &str) -> Option<Program> {
     let run = match main {
         _ if script("start") => "npm start".to_owned(),
         Some(main) => format!("node {main}"),
-        None => ["server.js", "index.js", "app.js"].iter().find(|file| folder.join(file).is_file()).map(|file| format!("node {file}"))?,
+        None => ["server.js", "index.js", "app.js"]
+            .iter()
+            .find(|file| folder.join(file).is_file())
+            .map(|file| format!("node {file}"))?,
     };
     Some(service(if server { "a Node.js server" } else { "a Node.js program" }, Some(&build), run, None))
 }
@@ -122,7 +159,11 @@ fn rust(folder: &Path, text: &str) -> Option<Program> {
     let program = folder.join("src/main.rs").is_file() || named.is_some();
     let name = named.or(package)?.as_str().filter(|name| program && is_plain(name))?;
     let path = format!("target/release/{name}");
-    let in_workspace = folder.ancestors().skip(1).take(2).any(|above| read(&above.join("Cargo.toml")).is_some_and(|text| text.contains("[workspace]")));
+    let in_workspace = folder
+        .ancestors()
+        .skip(1)
+        .take(2)
+        .any(|above| read(&above.join("Cargo.toml")).is_some_and(|text| text.contains("[workspace]")));
     // a workspace builds into its own folder, out of reach of this one
     let build = if in_workspace { "cargo build --release --target-dir target" } else { "cargo build --release" };
     Some(service("a Rust program", Some(build), path.clone(), Some(path)))
@@ -131,11 +172,16 @@ fn rust(folder: &Path, text: &str) -> Option<Program> {
 const PIP: &str = "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt";
 
 fn python(folder: &Path, text: &str) -> Option<Program> {
-    let build = if folder.join("requirements.txt").is_file() { PIP } else { "python3 -m venv .venv && .venv/bin/pip install ." };
+    let build = if folder.join("requirements.txt").is_file() {
+        PIP
+    } else {
+        "python3 -m venv .venv && .venv/bin/pip install ."
+    };
     let module = ["main", "app", "server", "wsgi"].into_iter().find(|name| folder.join(format!("{name}.py")).is_file());
     let text = text.to_lowercase();
     if text.contains("django") {
-        let project = fs::read_dir(folder).into_iter().flatten().flatten().find(|entry| entry.path().join("wsgi.py").is_file());
+        let project =
+            fs::read_dir(folder).into_iter().flatten().flatten().find(|entry| entry.path().join("wsgi.py").is_file());
         let name = project.and_then(|entry| entry.file_name().into_string().ok()).filter(|name| is_plain(name));
         let run = match name {
             Some(name) if text.contains("gunicorn") => format!(".venv/bin/gunicorn {name}.wsgi --bind 127.0.0.1:$PORT"),
@@ -184,54 +230,67 @@ impl Part {
 
     /// Its table.
     pub(super) fn describe(&self, name: &str, port: u16, database: bool) -> String {
-        let quoted = |text: &str| toml::Value::from(text).to_string();
-        let mut text = String::new();
+        let mut lines = Lines::default();
         let kind = if self.is_site() { "site" } else { "service" };
         let what = match &self.program {
             Program::Service { what, .. } | Program::Site { what, .. } => what,
             Program::Image => "from its Dockerfile",
         };
-        let mut add = |line: std::fmt::Arguments<'_>| {
-            // writing to a String cannot fail
-            let _ = writeln!(text, "{line}");
-        };
-        add(format_args!("\n[{kind}.{name}]{}# {what}", " ".repeat(36usize.saturating_sub(kind.len() + name.len() + 3).max(1))));
+        lines.add("", "");
+        lines.add(&format!("[{kind}.{name}]"), what);
         if self.dir != "." && !matches!(self.program, Program::Image) {
-            add(format_args!("dir = {}", quoted(&self.dir)));
+            lines.key("dir", &self.dir);
         }
-        let need = if database { "needs = [\"database.main\"]          # gives it DATABASE_URL" } else { "# needs = [\"database.main\"]        # would give it DATABASE_URL" };
         match &self.program {
             Program::Site { build, out, spa, .. } => {
-                if let Some(build) = build {
-                    add(format_args!("build = {}", quoted(build)));
-                }
-                add(format_args!("out = {}", quoted(out)));
+                lines.key_if("build", build.as_deref());
+                lines.key("out", out);
                 if *spa {
-                    add(format_args!("spa = true                          # unknown paths get index.html"));
+                    lines.add("spa = true", "unknown paths get index.html");
                 }
             }
             Program::Service { build, run, out, web, .. } => {
-                if let Some(build) = build {
-                    add(format_args!("build = {}", quoted(build)));
-                }
-                if let Some(out) = out {
-                    add(format_args!("out = {}", quoted(out)));
-                }
-                add(format_args!("run = {}", quoted(run)));
+                lines.key_if("build", build.as_deref());
+                lines.key_if("out", out.as_deref());
+                lines.key("run", run);
                 if *web {
-                    add(format_args!("port = {port}                         # each instance is told its own in PORT"));
-                    add(format_args!("# health = \"/health\"                # a path that answers 2xx while it is well"));
+                    lines.add(&format!("port = {port}"), "each instance is told its own in PORT");
+                    lines.add("# health = \"/health\"", "a path that answers 2xx while it is well");
                 }
-                add(format_args!("{need}"));
             }
             Program::Image => {
-                let (file, context) = if self.dir == "." { ("Dockerfile".to_owned(), ".") } else { (format!("{}/Dockerfile", self.dir), self.dir.as_str()) };
-                add(format_args!("dockerfile = {}", quoted(&file)));
-                add(format_args!("context = {}", quoted(context)));
-                add(format_args!("port = {port}                         # the port it listens on inside"));
-                add(format_args!("{need}"));
+                let nested = format!("{}/Dockerfile", self.dir);
+                lines.key("dockerfile", if self.dir == "." { "Dockerfile" } else { &nested });
+                lines.key("context", &self.dir);
+                lines.add(&format!("port = {port}"), "the port it listens on inside");
             }
         }
-        text
+        match (self.is_site(), database) {
+            (true, _) => {}
+            (false, true) => lines.add("needs = [\"database.main\"]", "gives it DATABASE_URL"),
+            (false, false) => lines.add("# needs = [\"database.main\"]", "would give it DATABASE_URL"),
+        }
+        lines.0
+    }
+}
+
+/// Lines of a stack file whose remarks begin in the same column.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, line: &str, remark: &str) {
+        // writing to a String cannot fail
+        let _ = if remark.is_empty() { writeln!(self.0, "{line}") } else { writeln!(self.0, "{line:<35} # {remark}") };
+    }
+
+    fn key_if(&mut self, key: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.key(key, value);
+        }
+    }
+
+    fn key(&mut self, key: &str, value: &str) {
+        self.add(&format!("{key} = {}", toml::Value::from(value)), "");
     }
 }

@@ -104,8 +104,12 @@ pub(super) fn descendants(ancestor: u32) -> Vec<u32> {
     found
 }
 
-/// Processes of a session, without those that ended.
+/// Processes of a session that a program leads, without those that ended. Sessions 0 (kernel threads, and whoever came
+/// from outside of this process namespace) and 1 belong to no program and have none.
 pub(super) fn session(id: u32) -> Vec<Stat> {
+    if id <= 1 {
+        return Vec::new();
+    }
     all().into_values().filter(|stat| stat.session == id && !stat.is_dead()).collect()
 }
 
@@ -159,6 +163,7 @@ mod tests {
     #[test]
     fn no_signal_ever_goes_to_everybody() {
         assert!(to_pid(0).is_none());
+        assert!(session(0).is_empty() && session(1).is_empty());
         assert!(to_pid(1).is_none());
         assert!(to_pid(u32::MAX).is_none());
     }

@@ -473,6 +473,9 @@ impl Shim {
     /// Processes that live on without the program's own.
     fn survivors(&self) -> Vec<u32> {
         let program = self.record.pid;
+        if program == 0 {
+            return Vec::new();
+        }
         let session = process::session(program).into_iter().map(|stat| stat.pid);
         let mut found: Vec<u32> = if self.spec.starts_shims {
             session.collect()
@@ -489,6 +492,10 @@ impl Shim {
 
     /// KILL to everything, also what tried to get away.
     fn kill_all(&self) {
+        if self.record.pid == 0 {
+            // Nothing was started.
+            return;
+        }
         if !self.spec.starts_shims {
             self.groups.kill();
         }

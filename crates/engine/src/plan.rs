@@ -320,9 +320,9 @@ impl fmt::Display for Planned {
             Planned::Backup { .. } => f.write_str("copy what the migrations could damage"),
             Planned::Migrate { migrations, .. } => write!(f, "apply {}", list(migrations)),
             Planned::Start { desired } if desired.running.len() > 1 => {
-                f.write_str("start the new instances beside the old; visitors stay")
+                f.write_str("start its instances beside those that run; visitors stay")
             }
-            Planned::Start { .. } => f.write_str("start the instances"),
+            Planned::Start { .. } => f.write_str("start its instances"),
             Planned::Probe { need: Need::All, .. } => f.write_str("wait until every new instance is ready"),
             Planned::Probe { need: Need::One, .. } => f.write_str("wait until one instance is ready"),
             Planned::Shift { desired, .. } if desired.traffic.is_empty() => f.write_str("stop taking visitors"),

@@ -101,7 +101,7 @@ async fn watch_connection(app: &App) -> Result<(), sqlx::Error> {
     // `data_version` changes when any other connection has written, so this one must be of its own and never write
     let options =
         database::options(&app.settings.database).map_err(|reason| sqlx::Error::Configuration(reason.into()))?;
-    let mut connection = options.read_only(true).connect().await?;
+    let mut connection = options.connect().await?;
     let mut last_entry: i64 =
         sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM entries").fetch_one(&mut connection).await?;
     let mut last_summary = tidy::latest(&app.pool).await?.map_or(0, |summary| summary.id);

@@ -20,6 +20,8 @@ use crate::{BuildError, Manifest, Record, Store, compile, pack, scan::Found, ver
 pub struct BuildOptions {
     /// Run every build command even when nothing changed since it last ran.
     pub rebuild: bool,
+    /// Fail with `Stale` instead of running a build command.
+    pub only_fresh: bool,
     /// Variables for build commands, on top of this process's own. Never recorded; a change makes commands run again.
     pub env: BTreeMap<String, String>,
     /// Values removed from all output, events and errors: the secrets among `env`.
@@ -36,6 +38,7 @@ impl Default for BuildOptions {
     fn default() -> Self {
         Self {
             rebuild: false,
+            only_fresh: false,
             env: BTreeMap::new(),
             secrets: Vec::new(),
             jobs: std::thread::available_parallelism().map_or(2, usize::from),
@@ -145,6 +148,16 @@ pub struct Compiled {
     pub(crate) previous: Option<Manifest>,
     pub(crate) ran: usize,
     pub(crate) _lock: File,
+}
+
+/// The release that a build would give, when no build command would have to run and it was packed before. Changes
+/// nothing, and waits for nobody but another build of the same project.
+pub fn peek(resolved: &Resolved, stack_text: &str, project: &Path, store: &Store) -> Option<Record> {
+    let options = BuildOptions { only_fresh: true, ..BuildOptions::default() };
+    let compiled = compile(resolved, stack_text, project, store, &options, &mut |_| {}).ok()?;
+    verify(&compiled).ok()?;
+    let id = pack::manifest(&compiled).id();
+    store.find(&compiled.app, id.as_str()).ok()
 }
 
 /// The files of one site.

@@ -47,6 +47,9 @@ pub fn compile(
             events(BuildEvent::Unchanged { wanted: step.label() });
         }
     }
+    if options.only_fresh && !stale.is_empty() {
+        return Err(BuildError::Stale);
+    }
     let after = if stale.is_empty() {
         before
     } else {

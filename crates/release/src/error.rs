@@ -40,6 +40,9 @@ pub enum BuildError {
         /// Bytes that were free.
         free: u64,
     },
+    /// A build command would have to run, and the caller wanted none to.
+    #[error("something changed since the last build; build without `only_fresh`")]
+    Stale,
     /// The caller asked to stop; everything that ran was ended.
     #[error("the build was stopped before it was done; nothing was released")]
     Stopped,

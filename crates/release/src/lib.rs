@@ -34,13 +34,13 @@ pub mod store;
 mod tree;
 mod verify;
 
-pub use build::{BuildEvent, BuildOptions, Built, Compiled, Stop, Stream, build};
+pub use build::{BuildEvent, BuildOptions, Built, Compiled, Stop, Stream, build, peek};
 pub use compile::compile;
 pub use content_type::content_type;
 pub use error::{BuildError, CommandFailure, Damage, End, StoreError};
 pub use manifest::{Content, FileEntry, Manifest, Record, Tree};
 pub use pack::pack;
-pub use plan::{Plan, Step, Wanted, plan};
+pub use plan::{Plan, Step, Wanted, outputs, plan};
 pub use prune::Pruned;
 pub use site::{SiteFile, SiteIndex};
 pub use store::Store;

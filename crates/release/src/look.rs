@@ -53,7 +53,7 @@ impl<'a> Looker<'a> {
             project,
             options,
             leave_out: own.to_vec(),
-            outputs: plan.declared_outputs().iter().filter_map(|out| normalise(out)).collect(),
+            outputs: plan.declared_outputs(),
             env: cache::env_digest(&options.env),
             cache,
             known,

@@ -57,7 +57,7 @@ pub fn pack(
 }
 
 /// The manifest of what was compiled.
-fn manifest(compiled: &Compiled) -> Manifest {
+pub(crate) fn manifest(compiled: &Compiled) -> Manifest {
     let entries = |files: &[Found]| {
         let mut entries: Vec<FileEntry> = files.iter().map(|file| file.entry.clone()).collect();
         entries.sort_by(|a, b| a.path.cmp(&b.path));

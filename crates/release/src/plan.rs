@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use stack::{CommandSource, FolderSource, Kind, Migrations, Problem, Resolved, ResourceName, ResourceRef, Source};
 
+use crate::scan::normalise;
+
 /// What a release needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
@@ -98,6 +100,12 @@ pub fn plan(resolved: &Resolved) -> Plan {
     plan
 }
 
+/// Everything that build commands declare as their output, relative to the stack file, without `.` and doubled `/`:
+/// what a watcher of the project need not look at.
+pub fn outputs(resolved: &Resolved) -> BTreeSet<String> {
+    plan(resolved).declared_outputs()
+}
+
 impl Plan {
     fn want_source(&mut self, source: &Source, by: ResourceRef, run: Option<String>) {
         match source {
@@ -121,12 +129,17 @@ impl Plan {
         }
     }
 
-    /// Everything that any build declares as its output, relative to the stack file.
-    pub(crate) fn declared_outputs(&self) -> BTreeSet<String> {
+    /// Everything that any build declares as its output, relative to the stack file and normalised.
+    pub fn declared_outputs(&self) -> BTreeSet<String> {
         let outputs = |step: &Step| {
             let dir = step.source.dir.clone();
             step.source.out.iter().map(move |out| format!("{dir}/{out}")).collect::<Vec<_>>()
         };
-        self.steps.iter().filter(|step| step.source.build.is_some()).flat_map(outputs).collect()
+        self.steps
+            .iter()
+            .filter(|step| step.source.build.is_some())
+            .flat_map(outputs)
+            .filter_map(|out| normalise(&out))
+            .collect()
     }
 }

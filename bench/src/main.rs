@@ -1,2 +1,105 @@
-//! placeholder
-fn main() {}
+//! Prints each bar of `DESIGN.md` as a ratio against a peer or a limit, measured in one run.
+//!
+//! ```console
+//! $ cargo build --release --workspace --bins
+//! $ target/release/bench all
+//! ```
+//!
+//! Figures depend on the machine, so no test waits for them; ratios in one run are what counts.
+
+mod check;
+mod deploy;
+mod edge;
+mod fault;
+mod load;
+mod memory;
+mod peers;
+mod process;
+mod row;
+mod stand;
+mod visit;
+mod wrk;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{fault::Fault, row::Row};
+
+/// Measures Slipway beside its peers and against its limits.
+#[derive(Debug, Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    /// What to measure
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Print the table as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Rounds of each measurement; the median counts
+    #[arg(long, global = true, default_value_t = 5)]
+    rounds: usize,
+    /// Seconds of load in each round
+    #[arg(long, global = true, default_value_t = 4)]
+    seconds: u64,
+    /// Connections of the load
+    #[arg(long, global = true, default_value_t = 32)]
+    connections: u32,
+    /// Requests of the long load
+    #[arg(long, global = true, default_value_t = 1_000_000)]
+    requests: u64,
+    /// Deploys under the long load
+    #[arg(long, global = true, default_value_t = 100)]
+    deploys: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+enum What {
+    /// CPU for each request and latency, beside nginx and HAProxy
+    Edge,
+    /// `slipway check` of a stack with 200 services
+    Check,
+    /// Deploy, rollback and a deploy that changes nothing
+    Deploy,
+    /// Agent, edge and shim at rest
+    Memory,
+    /// Requests that fail while deploys follow each other
+    Load,
+    /// All of them
+    All,
+}
+
+/// What a measurement is: it gives rows, or a reason why not.
+type Measure = fn(&Arguments) -> Result<Vec<Row>, Fault>;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let what = arguments.what.unwrap_or(What::All);
+    let all: [(What, Measure); 5] = [
+        (What::Edge, edge::measure),
+        (What::Check, check::measure),
+        (What::Deploy, deploy::measure),
+        (What::Memory, memory::measure),
+        (What::Load, load::measure),
+    ];
+    let mut rows = Vec::new();
+    let mut failed = false;
+    for (name, measure) in all {
+        if what != name && what != What::All {
+            continue;
+        }
+        match measure(&arguments) {
+            Ok(measured) => rows.extend(measured),
+            Err(fault) => {
+                failed = true;
+                eprintln!("error: {}: {fault}", format!("{name:?}").to_lowercase());
+            }
+        }
+    }
+    if arguments.json {
+        println!("{}", row::json(&rows));
+    } else if !rows.is_empty() {
+        println!("{}", row::table(&rows));
+    }
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -55,6 +55,11 @@ impl Home {
         self.0.join("store")
     }
 
+    /// The file of an SQLite database that an environment keeps.
+    pub fn sqlite(&self, scope: &Scope, database: &stack::ResourceName) -> PathBuf {
+        self.environment(scope).join("data").join(format!("{database}.sqlite"))
+    }
+
     /// Folder of one environment of one app.
     pub fn environment(&self, scope: &Scope) -> PathBuf {
         self.0.join("apps").join(scope.app.as_str()).join(scope.environment.as_str())

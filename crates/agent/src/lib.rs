@@ -24,6 +24,7 @@ mod backoff;
 mod bindings;
 pub mod client;
 mod command;
+mod context;
 mod counters;
 mod databases;
 mod digest;
@@ -61,6 +62,7 @@ mod traffic;
 mod values;
 
 pub use client::{Client, LogQuery, Logs};
+pub use context::{Context, context};
 pub use error::Error;
 pub use launch::launch;
 pub use serve::{Options, main};

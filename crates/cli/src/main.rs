@@ -1,2 +1,20 @@
-//! placeholder
-fn main() {}
+//! The `slipway` program: parses arguments, prints, sets the exit code. No logic of its own.
+
+mod args;
+mod commands;
+mod context;
+mod draw;
+mod exit;
+mod printer;
+mod progress;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // A shim must stay under a megabyte, so it starts before anything else is set up.
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    if let Some(code) = agent::shim::dispatch(&arguments) {
+        return code;
+    }
+    args::run()
+}

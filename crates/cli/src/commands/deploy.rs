@@ -1,0 +1,307 @@
+//! `slipway deploy`: from the stack file to visitors, or nothing at all.
+
+use std::{path::PathBuf, time::Duration};
+
+use engine::{
+    deployment::{Begin, Deployment, Report},
+    journal::{DeployKind, Outcome, Step},
+    plan::{nothing_to_do, plan},
+    policy::Policy,
+    record::committed,
+    target::Target,
+};
+use fleet::SystemClock;
+use release::{BuildError, BuildOptions, Built, Record};
+use stack::{Period, Revision, ValuesId};
+
+use crate::{
+    commands::build::show,
+    context::{Place, Reach, whoami},
+    draw,
+    exit::{Done, Exit, Failure},
+    printer::{DIM, GOOD, Printer, STRONG, ago, paint},
+    progress::Progress,
+};
+
+/// Build, migrate, start, switch, watch.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Deploy {
+    /// A release that was built before: its id, its number as `#12`, or its version
+    #[arg(long, value_name = "RELEASE", conflicts_with = "rebuild")]
+    release: Option<String>,
+    /// Run every build command, also where nothing changed
+    #[arg(long)]
+    rebuild: bool,
+    /// A variable's value, above all files; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    set: Vec<String>,
+    /// A further file of variables, above `.env` and `.env.<environment>`; may be repeated
+    #[arg(long = "env-file", value_name = "PATH")]
+    env_files: Vec<PathBuf>,
+    /// Show the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask, also where the environment wants a person's approval
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// How long the lock lives without a sign of life from here
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = lease)]
+    lease: Duration,
+}
+
+/// Parses the time of a lease: a second to an hour.
+pub(crate) fn lease(text: &str) -> Result<Duration, String> {
+    let period: Period = text.parse().map_err(|error| format!("{error}"))?;
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&period.0) { Ok(period.0) } else { Err("use 1s to 1h".to_owned()) }
+}
+
+/// Deploys; exit code 4 when the release was unhealthy and the environment went back.
+pub(crate) async fn run(command: &Deploy, place: &Place, printer: &Printer) -> Done {
+    let reach = place.reach()?;
+    check_target(&reach, printer)?;
+    let values = values(&reach, &command.set, &command.env_files, printer)?;
+    if reach.resolved.environment.approve && !command.dry_run {
+        printer.confirm(&format!("Deploy {} to {}?", reach.app(), reach.resolved.name), command.yes)?;
+    }
+    reach.fleet.launch().await?;
+    let values = reach.fleet.put_values(values.all, values.secrets).await?;
+    if command.dry_run {
+        return dry_run(command, &reach, &values, printer).await;
+    }
+    deploy(command, &reach, &values, &policy(&reach), printer).await
+}
+
+/// A deploy of a development environment, without questions: nobody waits for the last visitor of the old release.
+pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Done {
+    let command = Deploy { yes: true, lease: Duration::from_secs(10), ..Deploy::default() };
+    check_target(reach, printer)?;
+    let values = values(reach, &[], &[], printer)?;
+    reach.fleet.launch().await?;
+    let values = reach.fleet.put_values(values.all, values.secrets).await?;
+    let policy = Policy { drain: Duration::from_secs(2), ..policy(reach) };
+    deploy(&command, reach, &values, &policy, printer).await
+}
+
+/// Deploys, unless the environment is there already.
+async fn deploy(command: &Deploy, reach: &Reach, values: &ValuesId, policy: &Policy, printer: &Printer) -> Done {
+    if let Some(record) = already(command, reach, values).await? {
+        return unchanged(reach, &record, printer);
+    }
+    printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
+    let progress = Progress::new(*printer);
+    let started = std::time::Instant::now();
+    let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
+    progress.end();
+    finish(reach, &report, built.as_ref(), started.elapsed(), printer).await
+}
+
+/// What the environment's target cannot honour: errors stop, warnings are said.
+pub(crate) fn check_target(reach: &Reach, printer: &Printer) -> Result<(), Failure> {
+    let problems = fleet::honours(&reach.resolved);
+    if problems.has_errors() {
+        return Err(Failure::Problems(problems, Exit::Usage));
+    }
+    if !problems.is_empty() {
+        draw::problems(&problems, printer);
+    }
+    Ok(())
+}
+
+/// The values of the contract's variables; every problem at once with exit code 3 (S4.P6).
+pub(crate) fn values(reach: &Reach, set: &[String], files: &[PathBuf], printer: &Printer) -> Result<secrets::Values, Failure> {
+    let contract = |problems| Failure::Problems(problems, Exit::Contract);
+    let set = secrets::sources::parse_set(set.iter().map(String::as_str)).map_err(|problems| Failure::Problems(problems, Exit::Usage))?;
+    let sources = secrets::Sources { files: files.to_vec(), set, ..secrets::Sources::around(&reach.project.folder) };
+    let found = secrets::gather(&reach.resolved, &sources).map_err(contract)?;
+    if !found.warnings.is_empty() {
+        draw::problems(&found.warnings, printer);
+    }
+    if !found.made_up.is_empty() {
+        let names = found.made_up.join(", ");
+        printer.say(format_args!("    made up {names} for {} and kept it below .slipway", reach.resolved.name));
+    }
+    Ok(found.values)
+}
+
+/// How careful this environment's deploys are.
+pub(crate) fn policy(reach: &Reach) -> Policy {
+    let services = || reach.resolved.stack.services.values();
+    let longest = |period: fn(&stack::Service) -> Duration| services().map(period).max();
+    let mut policy = Policy::from(&reach.resolved.environment.rollout);
+    policy.start = longest(|service| service.start.0).unwrap_or(policy.start) + Duration::from_secs(5);
+    policy.drain = longest(|service| service.drain.0 + service.stop.0).unwrap_or(policy.drain) + Duration::from_secs(5);
+    policy
+}
+
+/// The release this deploy would lead to, when the environment is on it already and well: then there is nothing to
+/// lock, to build or to record. Only looked for where no build command would have to run.
+async fn already(command: &Deploy, reach: &Reach, values: &ValuesId) -> Result<Option<Record>, Failure> {
+    let record = match (&command.release, command.rebuild) {
+        (_, true) => None,
+        (Some(text), false) => Some(reach.store()?.find(reach.app(), text)?),
+        (None, false) => release::peek(&reach.resolved, &reach.project.text, &reach.project.folder, &reach.store()?),
+    };
+    let Some(record) = record else { return Ok(None) };
+    let wanted = Revision { release: record.release.clone(), values: values.clone() };
+    let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);
+    Ok(nothing_to_do(&journal, &observed, &wanted).then_some(record))
+}
+
+fn unchanged(reach: &Reach, record: &Record, printer: &Printer) -> Done {
+    if printer.json {
+        printer.document(&serde_json::json!({ "unchanged": true, "release": record }))?;
+    } else {
+        let name = &reach.resolved.name;
+        printer.say(format_args!("{} {name} is on release {} (#{}) already", paint(GOOD, "ok"), record.release.short(), record.number));
+    }
+    Ok(Exit::Done)
+}
+
+/// The lock, the build, and everything after it.
+async fn carry_out(
+    command: &Deploy,
+    reach: &Reach,
+    values: &ValuesId,
+    progress: &Progress,
+    policy: &Policy,
+) -> Result<(Report, Option<Record>), Failure> {
+    let clock = SystemClock;
+    let mut watcher = progress.clone();
+    let begin = Begin { kind: DeployKind::Deploy, by: whoami(), ttl: command.lease, policy: policy.clone() };
+    let mut deployment = Deployment::begin(&reach.fleet, &clock, begin, &mut watcher).await?;
+    let record = match &command.release {
+        Some(text) => match reach.store()?.find(reach.app(), text) {
+            Ok(record) => record,
+            Err(error) => {
+                let report = deployment.fail(None, &error.to_string()).await?;
+                return Ok((report, None));
+            }
+        },
+        None => match build(command, reach, &mut deployment, progress).await? {
+            Ok(built) => built.record,
+            Err((step, error)) => {
+                progress.end();
+                if let BuildError::Problems(problems) = &error {
+                    draw::problems(problems, &progress.printer());
+                }
+                let report = deployment.fail(Some(step), &error.to_string()).await?;
+                return Ok((report, None));
+            }
+        },
+    };
+    let revision = Revision { release: record.release.clone(), values: values.clone() };
+    deployment.wanted(Some(revision), &record.version, record.number, record.commit.as_deref()).await?;
+    let report = deployment.run(policy).await?;
+    Ok((report, Some(record)))
+}
+
+/// Builds, verifies and packs as steps of the deploy. Ctrl-C ends the build, and the deploy fails in an orderly way.
+async fn build(
+    command: &Deploy,
+    reach: &Reach,
+    deployment: &mut Deployment<'_, fleet::Local, SystemClock>,
+    progress: &Progress,
+) -> Result<Result<Built, (Step, BuildError)>, Failure> {
+    let store = reach.store()?;
+    let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
+    let stop = options.stop.clone();
+    let interrupted = tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            stop.request();
+        }
+    });
+    let compile = {
+        let (resolved, project, options, progress) = (reach.resolved.clone(), (reach.project.text.clone(), reach.project.folder.clone()), options.clone(), progress.clone());
+        let store = store.clone();
+        blocking(move || release::compile(&resolved, &project.0, &project.1, &store, &options, &mut |event| show(&event, &progress)))
+    };
+    let compiled = match deployment.step(Step::Build, compile).await? {
+        Ok(compiled) => compiled,
+        Err(error) => return Ok(Err((Step::Build, error))),
+    };
+    let progress = progress.clone();
+    let pack = blocking(move || {
+        release::verify(&compiled)?;
+        release::pack(compiled, &store, &options, &mut |event| show(&event, &progress))
+    });
+    let packed = deployment.step(Step::Verify, pack).await?;
+    interrupted.abort();
+    Ok(packed.map_err(|error| (Step::Verify, error)))
+}
+
+/// Runs work that blocks beside the lease's renewals.
+async fn blocking<V: Send + 'static>(work: impl FnOnce() -> Result<V, BuildError> + Send + 'static) -> Result<V, BuildError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or(Err(BuildError::Stopped))
+}
+
+/// What a person reads at the end, and the exit code.
+pub(crate) async fn finish(reach: &Reach, report: &Report, record: Option<&Record>, took: Duration, printer: &Printer) -> Done {
+    if printer.json {
+        let records = engine::record::records(&reach.fleet.journal().await?);
+        let record = records.iter().find(|record| record.number == report.deploy);
+        printer.document(&serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }))?;
+    }
+    for note in &report.notes {
+        printer.say(paint(DIM, format_args!("    {note}")));
+    }
+    match &report.outcome {
+        Outcome::Succeeded => {
+            if let Some(record) = record {
+                printer.say(format_args!(
+                    "{} {} serves release {} (#{}, {}) after {}",
+                    paint(GOOD, "ok"),
+                    reach.resolved.name,
+                    record.release.short(),
+                    record.number,
+                    record.version,
+                    ago(took.as_secs_f64()),
+                ));
+            }
+            for url in urls(reach) {
+                printer.say(format_args!("   {url}"));
+            }
+            Ok(if report.partial { Exit::Partial } else { Exit::Done })
+        }
+        Outcome::Failed { .. } => {
+            printer.say(format_args!("deploy #{} failed; visitors saw nothing of it", report.deploy));
+            Ok(Exit::Failed)
+        }
+        Outcome::RolledBack { .. } => {
+            printer.say(format_args!("deploy #{} was rolled back; the release before serves again", report.deploy));
+            Ok(Exit::RolledBack)
+        }
+    }
+}
+
+/// Where visitors come in.
+pub(crate) fn urls(reach: &Reach) -> Vec<String> {
+    let Some(listen) = reach.resolved.environment.listen.first() else { return Vec::new() };
+    let port = if listen.port() == 80 { String::new() } else { format!(":{}", listen.port()) };
+    let local = |host: &str| if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") };
+    reach.resolved.stack.routes.iter().filter(|route| !route.host.contains('*')).map(|route| format!("http://{}{port}/", local(&route.host))).collect()
+}
+
+/// What a deploy would do.
+async fn dry_run(command: &Deploy, reach: &Reach, values: &ValuesId, printer: &Printer) -> Done {
+    let store = reach.store()?;
+    let record = match &command.release {
+        Some(text) => store.find(reach.app(), text)?,
+        None => {
+            let progress = Progress::new(*printer);
+            let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
+            let built = release::build(&reach.resolved, &reach.project.text, &reach.project.folder, &store, &options, &mut |event| show(&event, &progress));
+            progress.end();
+            built?.record
+        }
+    };
+    let revision = Revision { release: record.release.clone(), values: values.clone() };
+    let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);
+    let plan = plan(Some(&revision), committed(&journal).as_ref(), &observed, &[], &policy(reach), DeployKind::Deploy);
+    if printer.json {
+        printer.document(&plan)?;
+    } else {
+        printer.data(&plan);
+        printer.hint("pending migrations are looked up when the release has been shipped; see `slipway migrate status`");
+    }
+    Ok(Exit::Done)
+}

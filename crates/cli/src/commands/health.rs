@@ -1,0 +1,20 @@
+//! `slipway health`: the health report of an environment.
+
+use crate::{
+    context::Place,
+    exit::{Done, Exit},
+    printer::Printer,
+};
+
+/// Print the health report.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Health {}
+
+/// Prints the report as JSON (S4.4); exit code 1 when the environment is unhealthy.
+pub(crate) async fn run(_: &Health, place: &Place, printer: &Printer) -> Done {
+    let reach = place.reach()?;
+    reach.answers().await?;
+    let (well, report) = reach.fleet.client().health(reach.fleet.scope()).await?;
+    printer.document(&report)?;
+    Ok(if well { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,17 @@
+//! One command, one file: plain arguments and a [`Printer`](crate::printer::Printer) in, an exit status out.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod deploy;
+pub(crate) mod health;
+pub(crate) mod init;
+pub(crate) mod logs;
+pub(crate) mod migrate;
+pub(crate) mod releases;
+pub(crate) mod rollback;
+pub(crate) mod run;
+pub(crate) mod schema;
+pub(crate) mod serve;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod up;

@@ -1,0 +1,212 @@
+//! `slipway status`: what runs, which release, how it is, what was deployed last.
+
+use agent::protocol::Run;
+use comfy_table::{Table, presets};
+use engine::{
+    desired::{Instance, InstanceState, Observed},
+    journal::Outcome,
+    record::{DeployRecord, Status as Standing, committed, records},
+    target::Target,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    commands::deploy::urls,
+    context::{Place, Reach},
+    exit::{Done, Exit},
+    printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, bytes, paint},
+};
+
+/// Show what runs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    /// How many of the last deploys
+    #[arg(long, short = 'n', default_value_t = 5, value_name = "COUNT")]
+    deploys: usize,
+}
+
+/// Prints the state; exit code 5 when what runs is not what was deployed.
+pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> Done {
+    let reach = place.reach()?;
+    reach.answers().await?;
+    let (journal, observed, runs) = (reach.fleet.journal().await?, reach.fleet.observe().await?, reach.fleet.runs().await?);
+    let (_, health) = reach.fleet.client().health(reach.fleet.scope()).await?;
+    let mut deploys = records(&journal);
+    deploys.reverse();
+    let current = committed(&journal);
+    let release = current.as_ref().and_then(|revision| reach.store().ok()?.find(reach.app(), revision.release.as_str()).ok());
+    let drift = drift(&observed, deploys.first());
+    if printer.json {
+        let lock = deploys.first().filter(|deploy| deploy.status == Standing::Running).map(|deploy| &deploy.by);
+        printer.document(&json!({
+            "app": reach.app(),
+            "environment": reach.resolved.name,
+            "revision": current,
+            "release": release,
+            "traffic": observed.serving,
+            "urls": urls(&reach),
+            "instances": observed.instances,
+            "troubles": observed.troubles,
+            "health": health,
+            "lock": lock,
+            "drift": drift,
+            "deploys": deploys.iter().take(command.deploys.max(1)).map(deploy_row).collect::<Vec<_>>(),
+            "runs": runs,
+        }))?;
+        return Ok(if drift.is_some() { Exit::Drift } else { Exit::Done });
+    }
+    header(&reach, release.as_ref(), &health, printer);
+    instances(&observed, printer);
+    for trouble in &observed.troubles {
+        printer.data(format_args!("{} {trouble}", paint(BAD, "!")));
+    }
+    last_deploys(&deploys, command.deploys, printer);
+    last_runs(&runs, printer);
+    if let Some(drift) = &drift {
+        printer.say(format_args!("{} {drift}", paint(WARN, "drift:")));
+        printer.hint("slipway deploy repairs it");
+        return Ok(Exit::Drift);
+    }
+    Ok(Exit::Done)
+}
+
+/// Why what runs is not what was deployed; `None` when it is, or while a deploy runs.
+fn drift(observed: &Observed, last: Option<&DeployRecord>) -> Option<String> {
+    let running = last.is_some_and(|deploy| deploy.status == Standing::Running);
+    if running {
+        return None;
+    }
+    if let Some(instance) = observed.instances.iter().find(|instance| matches!(instance.state, InstanceState::Failed { .. })) {
+        return Some(format!("instance {} has failed and is not started again", instance.id));
+    }
+    let stray = observed.serving.keys().find(|revision| !observed.desired.traffic.contains_key(*revision))?;
+    Some(format!("visitors are sent to release {}, which is not wanted", stray.release))
+}
+
+fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, printer: &Printer) {
+    let on = release.map_or_else(
+        || "no release".to_owned(),
+        |record| format!("release {} (#{}, {})", record.release.short(), record.number, record.version),
+    );
+    let verdict = health["status"].as_str().unwrap_or("unknown");
+    let style = match verdict {
+        "healthy" => GOOD,
+        "degraded" => WARN,
+        _ => BAD,
+    };
+    printer.data(format_args!("{} in {}: {on}, {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name), paint(style, verdict)));
+    for url in urls(reach) {
+        printer.data(format_args!("  {url}"));
+    }
+}
+
+fn instances(observed: &Observed, printer: &Printer) {
+    if observed.instances.is_empty() {
+        printer.data("  nothing runs");
+        return;
+    }
+    let now = jiff::Timestamp::now();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["instance", "release", "visitors", "state", "up", "memory", "restarts"]);
+    for instance in &observed.instances {
+        let share = observed.serving.get(&instance.revision).map_or_else(String::new, |share| format!("{share} %"));
+        let up = instance.started_at.map_or_else(String::new, |at| ago(now.duration_since(at).as_secs_f64()));
+        table.add_row([
+            instance.id.clone(),
+            instance.revision.release.to_string(),
+            share,
+            state(instance),
+            up,
+            instance.memory.map_or_else(String::new, bytes),
+            instance.restarts.to_string(),
+        ]);
+    }
+    printer.data(table);
+}
+
+fn state(instance: &Instance) -> String {
+    match &instance.state {
+        InstanceState::Starting => "starting".to_owned(),
+        InstanceState::Ready => "ready".to_owned(),
+        InstanceState::Unready { why } => format!("unready: {why}"),
+        InstanceState::Waiting { why } => format!("waits for its next start: {why}"),
+        InstanceState::Failed { why } => format!("failed: {}", why.lines().next().unwrap_or_default()),
+        InstanceState::Draining => "finishes its visitors".to_owned(),
+        InstanceState::Stopping => "stops".to_owned(),
+    }
+}
+
+fn last_deploys(deploys: &[DeployRecord], count: usize, printer: &Printer) {
+    if deploys.is_empty() {
+        return;
+    }
+    printer.data(paint(STRONG, "last deploys"));
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for deploy in deploys.iter().take(count) {
+        let row = deploy_row(deploy);
+        let took = deploy.ended_at.map_or_else(String::new, |end| ago(end.duration_since(deploy.started_at).as_secs_f64()));
+        let release = deploy.revision.as_ref().map_or_else(String::new, |revision| revision.release.to_string());
+        table.add_row([
+            format!("#{}", deploy.number),
+            deploy.kind.to_string(),
+            row["status"].as_str().unwrap_or_default().to_owned(),
+            release,
+            deploy.version.clone().unwrap_or_default(),
+            deploy.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            took,
+            deploy.by.clone(),
+        ]);
+    }
+    printer.data(table);
+    if let Some(reason) = deploy_row(&deploys[0])["reason"].as_str() {
+        printer.data(paint(DIM, format_args!("  {reason}")));
+    }
+}
+
+fn last_runs(runs: &[Run], printer: &Printer) {
+    if runs.is_empty() {
+        return;
+    }
+    printer.data(paint(STRONG, "last runs"));
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    for run in runs.iter().take(5) {
+        let end = match run.code {
+            None => "runs".to_owned(),
+            Some(0) => "done".to_owned(),
+            Some(code) => format!("exit code {code}"),
+        };
+        let took = run.millis.map_or_else(String::new, |millis| ago(std::time::Duration::from_millis(millis).as_secs_f64()));
+        table.add_row([run.name.clone(), end, run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(), took]);
+    }
+    printer.data(table);
+}
+
+/// A deploy as `--json` has it: the record with its outcome in plain keys.
+fn deploy_row(deploy: &DeployRecord) -> Value {
+    let (status, step, reason) = match &deploy.status {
+        Standing::Running => ("running", None, None),
+        Standing::Interrupted => ("interrupted", None, None),
+        Standing::Ended { outcome: Outcome::Succeeded } => ("succeeded", None, None),
+        Standing::Ended { outcome: Outcome::Failed { step, reason } } => ("failed", *step, Some(reason)),
+        Standing::Ended { outcome: Outcome::RolledBack { reason } } => ("rolled-back", None, Some(reason)),
+    };
+    json!({
+        "number": deploy.number,
+        "kind": deploy.kind,
+        "status": status,
+        "step": step,
+        "reason": reason,
+        "version": deploy.version,
+        "release": deploy.release_number,
+        "commit": deploy.commit,
+        "by": deploy.by,
+        "started_at": deploy.started_at,
+        "ended_at": deploy.ended_at,
+        "previous": deploy.previous,
+        "revision": deploy.revision,
+        "steps": deploy.steps,
+        "notes": deploy.notes,
+    })
+}

@@ -1,0 +1,88 @@
+//! `slipway stop`: an environment comes to rest; its data and releases stay.
+
+use std::time::Duration;
+
+use agent::protocol::{Call, Scope};
+use engine::{
+    deployment::{Begin, Deployment},
+    journal::{DeployKind, Outcome},
+    policy::Policy,
+    record::committed,
+    target::Target,
+};
+use fleet::{Local, SystemClock};
+
+use crate::{
+    commands::deploy::lease,
+    context::{Place, Reach, whoami},
+    exit::{Done, Exit},
+    printer::{GOOD, Printer, paint},
+    progress::Progress,
+};
+
+/// Stop an environment.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Stop {
+    /// Stop every environment of this machine's agent, and the agent and the edge as well
+    #[arg(long)]
+    everything: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    yes: bool,
+    /// How long the lock lives without a sign of life from here
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = lease)]
+    lease: Duration,
+}
+
+/// Stops, under the lock like every deploy.
+pub(crate) async fn run(command: &Stop, place: &Place, printer: &Printer) -> Done {
+    let reach = place.reach()?;
+    if !reach.fleet.answers().await {
+        printer.say("nothing runs here");
+        return Ok(Exit::Done);
+    }
+    if command.everything {
+        printer.confirm("Stop every environment on this machine, and its agent?", command.yes)?;
+        return stop_everything(command, &reach, printer).await;
+    }
+    let what = format!("{} of {}", reach.resolved.name, reach.app());
+    printer.confirm(&format!("Stop {what}? Visitors will find nobody."), command.yes)?;
+    stop_one(&reach.fleet, command.lease, printer).await?;
+    printer.say(format_args!("{} {what} is stopped; slipway deploy starts it again", paint(GOOD, "ok")));
+    Ok(Exit::Done)
+}
+
+async fn stop_everything(command: &Stop, reach: &Reach, printer: &Printer) -> Done {
+    let mut exit = Exit::Done;
+    for scope in reach.fleet.scopes().await? {
+        let fleet = reach.fleet.of(scope.clone());
+        // one environment that cannot be stopped must not keep the others
+        if let Err(failure) = stop_one(&fleet, command.lease, printer).await {
+            crate::draw::failure(&failure, printer);
+            exit = Exit::Failed;
+        }
+        let Scope { app, environment } = scope;
+        printer.say(format_args!("{} {environment} of {app} is stopped", paint(GOOD, "ok")));
+    }
+    reach.fleet.client().call(None, Call::Shutdown).await?;
+    Ok(exit)
+}
+
+/// Brings one environment to rest, unless it is already.
+pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) -> Result<(), crate::exit::Failure> {
+    let (journal, observed) = (fleet.journal().await?, fleet.observe().await?);
+    if committed(&journal).is_none() && observed.desired.running.is_empty() && observed.instances.is_empty() {
+        return Ok(());
+    }
+    let (clock, progress) = (SystemClock, Progress::new(*printer));
+    let mut watcher = progress.clone();
+    let begin = Begin { kind: DeployKind::Stop, by: whoami(), ttl, policy: Policy::default() };
+    let mut deployment = Deployment::begin(fleet, &clock, begin, &mut watcher).await?;
+    deployment.wanted(None, "", 0, None).await?;
+    let report = deployment.run(&Policy::default()).await?;
+    progress.end();
+    match report.outcome {
+        Outcome::Succeeded => Ok(()),
+        Outcome::Failed { reason, .. } | Outcome::RolledBack { reason } => Err(crate::exit::Failure::new(reason)),
+    }
+}

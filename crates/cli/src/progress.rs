@@ -1,0 +1,107 @@
+//! Shows a deploy as it goes: a moving line for a person, plain lines in CI.
+
+use std::time::Duration;
+
+use engine::{
+    journal::{DeployKind, Outcome, Step},
+    watcher::{Progress as Seen, Watcher},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, paint};
+
+/// Tells a person what a deploy does. Clones share the moving line.
+#[derive(Debug, Clone)]
+pub(crate) struct Progress {
+    printer: Printer,
+    /// The moving line; `None` where nobody watches.
+    line: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Nothing is shown yet.
+    pub(crate) fn new(printer: Printer) -> Self {
+        let line = printer.interactive.then(|| {
+            let line = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("  {spinner} {prefix:10} {elapsed:>5} {wide_msg:.dim}") {
+                line.set_style(style);
+            }
+            line
+        });
+        Self { printer, line }
+    }
+
+    /// Where it prints.
+    pub(crate) fn printer(&self) -> Printer {
+        self.printer
+    }
+
+    /// A line that stays.
+    pub(crate) fn say(&self, text: impl std::fmt::Display) {
+        match &self.line {
+            Some(line) => line.suspend(|| self.printer.say(text)),
+            None => self.printer.say(text),
+        }
+    }
+
+    /// A line of a build's output: stays in CI, passes by on a terminal.
+    pub(crate) fn output(&self, source: &str, text: &str) {
+        match &self.line {
+            Some(line) => line.set_message(text.to_owned()),
+            None => self.printer.say(format_args!("{} {text}", paint(DIM, format_args!("    {source} |")))),
+        }
+    }
+
+    /// Takes the moving line away.
+    pub(crate) fn end(&self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
+
+    fn begin(&self, step: Step) {
+        if let Some(line) = &self.line {
+            line.reset_elapsed();
+            line.set_prefix(step.to_string());
+            line.set_message("");
+            line.enable_steady_tick(Duration::from_millis(120));
+        }
+    }
+}
+
+impl Watcher for Progress {
+    fn see(&mut self, seen: &Seen<'_>) {
+        match seen {
+            Seen::Recovering { deploy, by } => {
+                self.say(format_args!("  {} deploy #{deploy} of {by} was not finished: cleaning up first", paint(WARN, "!")));
+            }
+            Seen::Started { deploy, kind: DeployKind::AutomaticRollback } => {
+                self.say(format_args!("  {} going back to the release before, as deploy #{deploy}", paint(WARN, "!")));
+            }
+            Seen::Started { .. } | Seen::Wanted { .. } => {}
+            Seen::StepStarted { step } => self.begin(*step),
+            Seen::StepEnded { step, millis } => {
+                let time = ago(Duration::from_millis(*millis).as_secs_f64());
+                self.say(format_args!("  {} {:<10} {}", paint(GOOD, "✓"), step.to_string(), paint(DIM, time)));
+            }
+            Seen::Note { text } => match &self.line {
+                Some(line) => line.set_message((*text).to_owned()),
+                None => self.printer.say(format_args!("    {text}")),
+            },
+            Seen::Stage { percent } => self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %")))),
+            Seen::Ended { outcome, .. } => {
+                self.end();
+                match outcome {
+                    Outcome::Succeeded => {}
+                    Outcome::Failed { step, reason } => {
+                        let at = step.map(|step| format!(" at {step}")).unwrap_or_default();
+                        self.printer.say(format_args!("  {} failed{at}: {reason}", paint(BAD, "✗")));
+                    }
+                    Outcome::RolledBack { reason } => {
+                        self.printer.say(format_args!("  {} rolled back: {reason}", paint(BAD, "✗")));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -140,8 +140,8 @@ fn check_value(name: &str, variable: &Variable, environment: &EnvironmentName, v
         problems
             .push(Problem::error("variable-form", name, message).with_mend("encode the value, for example as base64"));
     }
-    if let Err(wrong) = form::check(&variable.form, value) {
-        let expected = &wrong.expected;
+    if !variable.form.accepts(value) {
+        let expected = variable.form.expected();
         let message = if variable.secret {
             format!(
                 "variable `{name}` does not have the right form in environment `{environment}`, expected {expected}"
@@ -150,7 +150,7 @@ fn check_value(name: &str, variable: &Variable, environment: &EnvironmentName, v
             let shown = shown(value);
             format!("variable `{name}` is `{shown}` in environment `{environment}`, expected {expected}")
         };
-        let mend = match wrong.suggestion.filter(|_| !variable.secret) {
+        let mend = match form::suggestion(&variable.form, value).filter(|_| !variable.secret) {
             Some(suggestion) => format!("did you mean `{suggestion}`?"),
             None => format!("correct the value of `{name}`"),
         };
@@ -288,9 +288,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "variable `API_KEY` does not have the right form in environment `production`, expected a URL with a scheme and a host, as in `https://example.com` / correct the value of `API_KEY`",
+                "variable `API_KEY` does not have the right form in environment `production`, expected a URL such as `https://example.com` / correct the value of `API_KEY`",
                 "variable `DB` is `postgres://***@db/x` in environment `production`, expected a port from 1 to 65535 / correct the value of `DB`",
-                "variable `LOG_LEVEL` is `wran` in environment `production`, expected one of `debug`, `info`, `warn` / did you mean `warn`?",
+                "variable `LOG_LEVEL` is `wran` in environment `production`, expected `debug`, `info` or `warn` / did you mean `warn`?",
                 "variable `NAME` is 4 characters in environment `production`, expected at most 3 / set a shorter value for `NAME`",
                 "variable `TOKEN` is empty in environment `production` / put a value into `.env.production`, or into the environment of this command",
             ]

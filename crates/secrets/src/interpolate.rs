@@ -1,8 +1,9 @@
-//! `${NAME}` in the stack's values: `env`, and the `url` of a database, cache or queue.
+//! `${NAME}` in the stack's values: `env`, and the `url` of a database, cache or queue. The syntax is
+//! [`stack::template`]'s; here it meets the values there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::form::nearest;
+use stack::template::{self, BadTemplate};
 
 /// Why a value cannot be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +24,7 @@ pub enum BadReference {
     Open,
     /// Something between the braces that is not a name.
     #[error(
-        "`${{{text}}}` is not a reference; write `${{NAME}}` with letters, digits and `_`, or `$${{` for these characters themselves"
+        "`${{{text}}}` is not a reference; write `${{NAME}}` in capitals, digits and `_`, or `$${{` for these characters themselves"
     )]
     NotAName {
         /// What stands between the braces.
@@ -34,63 +35,26 @@ pub enum BadReference {
 /// Replaces each `${NAME}` in `text` by that variable's value; `$${` becomes `${`. Everything else stays as it is, a
 /// `$NAME` without braces too, and values are never looked at a second time.
 ///
-/// Fails with everything that is wrong with `text`, in its order.
+/// Fails with every name that has no value, in the text's order; or with the first thing that is no reference at all,
+/// which a checked stack does not have.
 pub fn interpolate(text: &str, values: &BTreeMap<String, String>) -> Result<String, Vec<BadReference>> {
-    let mut result = String::with_capacity(text.len());
-    let mut bad = Vec::new();
-    for piece in pieces(text) {
-        match piece {
-            Piece::Text(text) => result.push_str(text),
-            Piece::Name(name) => match values.get(name) {
-                Some(value) => result.push_str(value),
-                None => bad.push(BadReference::Unknown {
-                    name: name.to_owned(),
-                    suggestion: nearest(name, values.keys().map(String::as_str)).map(str::to_owned),
-                }),
-            },
-            Piece::Bad(reference) => bad.push(reference),
-        }
+    let unknown = |name: &str| BadReference::Unknown {
+        name: name.to_owned(),
+        suggestion: stack::suggest(name, values.keys().map(String::as_str)).map(str::to_owned),
+    };
+    let bad = |bad| match bad {
+        BadTemplate::Open => BadReference::Open,
+        BadTemplate::Name(text) => BadReference::NotAName { text },
+        BadTemplate::Unknown(name) => unknown(&name),
+    };
+    let mut seen = BTreeSet::new();
+    let names = template::variables(text).map_err(|error| vec![bad(error)])?;
+    let missing = names.into_iter().filter(|name| !values.contains_key(*name) && seen.insert(*name));
+    let missing: Vec<BadReference> = missing.map(unknown).collect();
+    if !missing.is_empty() {
+        return Err(missing);
     }
-    if bad.is_empty() { Ok(result) } else { Err(bad) }
-}
-
-/// The names that `text` refers to.
-pub fn names(text: &str) -> BTreeSet<&str> {
-    pieces(text).into_iter().filter_map(|piece| if let Piece::Name(name) = piece { Some(name) } else { None }).collect()
-}
-
-/// A text cut at its references.
-enum Piece<'t> {
-    Text(&'t str),
-    Name(&'t str),
-    Bad(BadReference),
-}
-
-fn pieces(text: &str) -> Vec<Piece<'_>> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        let (before, reference) = rest.split_at(start);
-        if let Some(before) = before.strip_suffix('$') {
-            pieces.extend([Piece::Text(before), Piece::Text("${")]);
-            rest = &reference["${".len()..];
-            continue;
-        }
-        pieces.push(Piece::Text(before));
-        let Some(end) = reference.find('}') else {
-            pieces.push(Piece::Bad(BadReference::Open));
-            return pieces;
-        };
-        let name = &reference["${".len()..end];
-        let good = !name.is_empty()
-            && !name.starts_with(|c: char| c.is_ascii_digit())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let bad = || Piece::Bad(BadReference::NotAName { text: name.to_owned() });
-        pieces.push(if good { Piece::Name(name) } else { bad() });
-        rest = &reference[end + 1..];
-    }
-    pieces.push(Piece::Text(rest));
-    pieces
+    template::expand(text, |name| values.get(name)).map_err(|error| vec![bad(error)])
 }
 
 #[cfg(test)]
@@ -111,27 +75,32 @@ mod tests {
             ("postgres://u:${PASSWORD}@${HOST}/x${EMPTY}", "postgres://u:p${HOST}$${x@db/x"),
             ("$${HOST} ${HOST}", "${HOST} db"),
             ("a$$${HOST}", "a$${HOST}"),
-            ("${HOST}${HOST}", "dbdb"),
         ] {
             assert_eq!(interpolate(text, &values()).as_deref(), Ok(expected), "{text}");
         }
-        assert_eq!(names("${A} $${B} ${A}${C}"), BTreeSet::from(["A", "C"]));
     }
 
     #[test]
-    fn everything_wrong_is_said_at_once() {
-        let bad = interpolate("${HOTS} ${NOWHERE} ${} ${1} ${A-b} ${HOST", &values()).unwrap_err();
-        let shown: Vec<String> = bad.iter().map(ToString::to_string).collect();
+    fn every_name_without_a_value_is_said_at_once() {
+        let shown = |text| -> Vec<String> {
+            interpolate(text, &values()).unwrap_err().iter().map(ToString::to_string).collect()
+        };
         assert_eq!(
-            shown,
+            shown("${HOTS} ${NOWHERE} ${HOTS} ${HOST}"),
             [
                 "`${HOTS}` is not a variable with a value; did you mean `${HOST}`?",
                 "`${NOWHERE}` is not a variable with a value; declare `NOWHERE` under `[variable]`, or write `$${` for these characters themselves",
-                "`${}` is not a reference; write `${NAME}` with letters, digits and `_`, or `$${` for these characters themselves",
-                "`${1}` is not a reference; write `${NAME}` with letters, digits and `_`, or `$${` for these characters themselves",
-                "`${A-b}` is not a reference; write `${NAME}` with letters, digits and `_`, or `$${` for these characters themselves",
-                "a `${` is never closed; add the `}`, or write `$${` for these characters themselves",
             ]
+        );
+        assert_eq!(
+            shown("${a-b}"),
+            [
+                "`${a-b}` is not a reference; write `${NAME}` in capitals, digits and `_`, or `$${` for these characters themselves"
+            ]
+        );
+        assert_eq!(
+            shown("${HOST"),
+            ["a `${` is never closed; add the `}`, or write `$${` for these characters themselves"]
         );
     }
 
@@ -139,13 +108,6 @@ mod tests {
         #[test]
         fn a_text_without_references_stays(text in "[^$]{0,30}") {
             prop_assert_eq!(interpolate(&text, &BTreeMap::new()).ok(), Some(text));
-        }
-
-        #[test]
-        fn an_escaped_text_comes_back(text in "[a${}A_]{0,20}") {
-            // a `$` right before an escape belongs to no escape of its own
-            let escaped = text.replace("${", "$${");
-            prop_assert_eq!(interpolate(&escaped, &values()).ok(), Some(text));
         }
     }
 }

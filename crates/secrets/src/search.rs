@@ -12,7 +12,7 @@ use stack::{Problem, Problems, Resolved, Severity, Variable, VariableForm};
 use zeroize::Zeroizing;
 
 use crate::{
-    contract, dotenv, form, git,
+    contract, dotenv, git,
     secret::{SecretString, generate},
     sources::{Found, Origin},
 };
@@ -103,7 +103,7 @@ impl<'a> Search<'a> {
     fn strangers<'n>(&mut self, file: &str, names: impl Iterator<Item = &'n String>) {
         let mut others = Vec::new();
         for name in names.filter(|name| !self.variables.contains_key(*name)) {
-            match form::nearest(name, self.variables.keys().map(String::as_str)) {
+            match stack::suggest(name, self.variables.keys().map(String::as_str)) {
                 Some(near) => self.problems.push(
                     Problem::warning(
                         "unknown-variable",
@@ -158,7 +158,7 @@ impl<'a> Search<'a> {
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         match self.variables.get(name) {
             None => {
-                let near = form::nearest(name, self.variables.keys().map(String::as_str));
+                let near = stack::suggest(name, self.variables.keys().map(String::as_str));
                 let mend =
                     near.map_or("declare it under `[variable]`".to_owned(), |near| format!("did you mean `{near}`?"));
                 let message = format!("`--set {name}` names a variable that the stack does not declare");

@@ -92,3 +92,47 @@ pub fn worse(new: Traffic, old: Option<Traffic>, limits: &Limits) -> Option<Stri
     let slower = new.p95_ms > old.p95_ms * limits.max_slower && new.p95_ms > old.p95_ms + limits.max_slower_ms;
     slower.then(|| format!("the 95th percentile rose from {:.0} ms to {:.0} ms", old.p95_ms, new.p95_ms))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traffic(requests: u64, errors: u64, p95_ms: f64) -> Traffic {
+        Traffic { requests, errors, p95_ms }
+    }
+
+    #[test]
+    fn a_few_requests_say_nothing() {
+        assert_eq!(worse(traffic(19, 19, 9000.0), None, &Limits::default()), None);
+        assert!(worse(traffic(20, 20, 9000.0), None, &Limits::default()).is_some());
+    }
+
+    #[test]
+    fn errors_count_against_those_of_the_old_revision() {
+        let limits = Limits::default();
+        assert_eq!(worse(traffic(100, 5, 10.0), None, &limits), None);
+        assert_eq!(
+            worse(traffic(100, 6, 10.0), None, &limits).as_deref(),
+            Some("6.0 % of 100 requests failed, against 0.0 % before (at most 5 % are well)")
+        );
+        // an application that always had errors may keep them
+        assert_eq!(worse(traffic(100, 12, 10.0), Some(traffic(1000, 80, 10.0)), &limits), None);
+        assert!(worse(traffic(100, 14, 10.0), Some(traffic(1000, 80, 10.0)), &limits).is_some());
+    }
+
+    #[test]
+    fn slower_is_worse_only_when_people_would_notice() {
+        let limits = Limits::default();
+        let new = |p95_ms| traffic(100, 0, p95_ms);
+        assert_eq!(worse(new(90.0), Some(new(10.0)), &limits), None, "nine times, yet 80 ms");
+        assert_eq!(worse(new(1100.0), Some(new(500.0)), &limits), None, "600 ms, yet not three times");
+        let why = worse(new(400.0), Some(new(100.0)), &limits);
+        assert_eq!(why.as_deref(), Some("the 95th percentile rose from 100 ms to 400 ms"));
+        assert_eq!(worse(new(400.0), Some(traffic(3, 0, 1.0)), &limits), None, "nothing to compare with");
+    }
+
+    #[test]
+    fn counters_that_began_again_are_no_gain() {
+        assert_eq!(gained(traffic(500, 20, 1.0), traffic(10, 1, 2.0)), traffic(0, 0, 2.0));
+    }
+}

@@ -59,7 +59,7 @@ impl AccessLog {
             "host": entry.host,
             "path": entry.path,
             "status": status.as_u16(),
-            "ms": took.as_micros() as f64 / 1000.0,
+            "ms": took.as_secs_f64() * 1000.0,
         });
         let _ = self.0.try_send(line.to_string()); // full: the line is lost, not the visitor's time
     }

@@ -12,13 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{
-    connection::Ongoing,
-    file::FileBody,
-    instance::InFlight,
-    traffic::Meter,
-    upstream::Lent,
-};
+use crate::{connection::Ongoing, file::FileBody, instance::InFlight, traffic::Meter, upstream::Lent};
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +117,9 @@ impl Body for RequestBody {
 impl Drop for Upload {
     fn drop(&mut self) {
         self.connection.starving(false);
+        if !self.fate.ended.get() && !self.fate.broke.get() {
+            self.connection.expect_leftovers();
+        }
     }
 }
 

@@ -85,8 +85,7 @@ pub(crate) struct Compiled {
 impl Compiled {
     /// Compiles a table, or says the first thing that is wrong with it. The registry only grows.
     pub(crate) fn new(table: &Table, registry: &mut Registry) -> Result<Self, TableError> {
-        let mut compiled =
-            Self { version: table.version, trusted: table.trusted_proxies.clone(), ..Self::default() };
+        let mut compiled = Self { version: table.version, trusted: table.trusted_proxies.clone(), ..Self::default() };
         for (id, pool) in &table.pools {
             for upstream in &pool.upstreams {
                 let instance = registry.instance(&upstream.id, upstream.address);
@@ -95,8 +94,7 @@ impl Compiled {
             compiled.pools.insert(id.clone(), Arc::new(compile_pool(id, pool, registry)));
         }
         for (id, site) in &table.sites {
-            let site = Site::new(id, site, registry)
-                .map_err(|reason| TableError::Site { site: id.clone(), reason })?;
+            let site = Site::new(id, site, registry).map_err(|reason| TableError::Site { site: id.clone(), reason })?;
             compiled.sites.insert(id.clone(), Arc::new(site));
         }
         for listener in &table.listeners {

@@ -18,9 +18,14 @@ use http::HeaderValue;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::mpsc,
 };
 
-use crate::{framing::Framing, routes::Hosts, ticks::Ticks, worker::Worker};
+use crate::{
+    framing::Framing,
+    ticks::Ticks,
+    worker::{Snapshot, Worker},
+};
 
 /// A request's head must be complete this long after its first byte, or after the connection was accepted.
 const HEAD: Duration = Duration::from_secs(30);
@@ -29,7 +34,7 @@ const HEAD: Duration = Duration::from_secs(30);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The next piece of a request's body must come within this time while an instance waits for it.
-const BODY: Duration = Duration::from_secs(60);
+const BODY: Duration = Duration::from_mins(1);
 
 const NEVER: u32 = u32::MAX;
 
@@ -45,6 +50,8 @@ pub(crate) struct Pulse {
     starving: AtomicBool,
     /// Close with a reset, so that nothing looks complete.
     abort: AtomicBool,
+    /// The visitor may still be sending what nobody reads: read it before closing.
+    leftovers: AtomicBool,
     /// Number of the request whose framing is ambiguous; `NEVER` for none.
     ambiguous: AtomicU32,
 }
@@ -60,6 +67,7 @@ impl Pulse {
             read_at: AtomicU32::new(now),
             starving: AtomicBool::new(false),
             abort: AtomicBool::new(false),
+            leftovers: AtomicBool::new(false),
             ambiguous: AtomicU32::new(NEVER),
         }
     }
@@ -67,6 +75,11 @@ impl Pulse {
     /// The request's body is wanted and does not come.
     pub(crate) fn starving(&self, starving: bool) {
         self.starving.store(starving, Relaxed);
+    }
+
+    /// The answer did not wait for the request's end.
+    pub(crate) fn expect_leftovers(&self) {
+        self.leftovers.store(true, Relaxed);
     }
 
     fn read(&self) {
@@ -208,9 +221,8 @@ pub(crate) struct Visitor {
     /// The peer's address as a header value, made once.
     pub(crate) peer_value: HeaderValue,
     pub(crate) http2: bool,
-    /// The listener's hosts and the epoch they were looked up in; kept when the listener leaves the table, because a
-    /// connection on it finishes.
-    hosts: RefCell<(u64, Rc<Arc<Hosts>>)>,
+    /// The last table that had the connection's listener.
+    routes: RefCell<Rc<Snapshot>>,
     count: Cell<u32>,
 }
 
@@ -218,12 +230,12 @@ impl Visitor {
     pub(crate) fn new(worker: Rc<Worker>, handle: Rc<Handle>, peer: SocketAddr, http2: bool) -> Self {
         let address = peer.ip().to_canonical().to_string();
         Self {
-            worker,
             handle,
             peer,
             peer_value: HeaderValue::try_from(address).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             http2,
-            hosts: RefCell::new((0, Rc::default())),
+            routes: RefCell::new(worker.snapshot()),
+            worker,
             count: Cell::new(0),
         }
     }
@@ -235,32 +247,37 @@ impl Visitor {
         (Ongoing::begin(&self.handle.pulse), self.handle.pulse.ambiguous.load(Relaxed) == number)
     }
 
-    /// The hosts of the connection's listener in the table of `epoch`, or the last it had.
-    pub(crate) fn hosts(&self, snapshot: &crate::worker::Snapshot) -> Rc<Arc<Hosts>> {
-        let mut known = self.hosts.borrow_mut();
-        if known.0 != snapshot.epoch {
-            known.0 = snapshot.epoch;
-            if let Some(hosts) = snapshot.table.hosts(self.handle.listener) {
-                known.1 = Rc::new(Arc::clone(hosts));
-            }
+    /// The table whose rules hold for this connection: `snapshot`, unless the listener is not in it any more; then the
+    /// last that had it, because a connection on a removed listener finishes.
+    pub(crate) fn routes(&self, snapshot: &Rc<Snapshot>) -> Rc<Snapshot> {
+        let mut known = self.routes.borrow_mut();
+        if known.epoch != snapshot.epoch && snapshot.table.hosts(self.handle.listener).is_some() {
+            *known = Rc::clone(snapshot);
         }
-        Rc::clone(&known.1)
+        Rc::clone(&known)
     }
 }
 
 /// The visitor's socket.
 #[derive(Debug)]
 pub(crate) struct ClientIo {
-    stream: TcpStream,
+    /// There until it is dropped.
+    stream: Option<TcpStream>,
+    /// Where it goes if something must be read first.
+    leave: mpsc::UnboundedSender<TcpStream>,
     pulse: Arc<Pulse>,
     /// HTTP/1 only.
     framing: Option<Framing>,
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, handle: &Handle) -> Self {
+    pub(crate) fn new(stream: TcpStream, handle: &Handle, leave: mpsc::UnboundedSender<TcpStream>) -> Self {
         let framing = (!handle.http2.get()).then(Framing::default);
-        Self { stream, pulse: Arc::clone(&handle.pulse), framing }
+        Self { stream: Some(stream), leave, pulse: Arc::clone(&handle.pulse), framing }
+    }
+
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("only dropping takes it"))
     }
 }
 
@@ -268,7 +285,7 @@ impl AsyncRead for ClientIo {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
+        ready!(this.stream().poll_read(cx, buffer))?;
         let bytes = &buffer.filled()[before..];
         if !bytes.is_empty() {
             this.pulse.read();
@@ -284,7 +301,7 @@ impl AsyncRead for ClientIo {
 
 impl AsyncWrite for ClientIo {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+        self.get_mut().stream().poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -292,7 +309,7 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bytes)
+        self.get_mut().stream().poll_write_vectored(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -300,7 +317,7 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        self.get_mut().stream().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -308,15 +325,18 @@ impl AsyncWrite for ClientIo {
         if this.pulse.abort.load(Relaxed) {
             return Poll::Ready(Ok(())); // the reset follows when the socket is dropped
         }
-        Pin::new(&mut this.stream).poll_shutdown(cx)
+        this.stream().poll_shutdown(cx)
     }
 }
 
 impl Drop for ClientIo {
     fn drop(&mut self) {
+        let Some(stream) = self.stream.take() else { return };
         if self.pulse.abort.load(Relaxed) {
             // with no time to linger the kernel sends a reset; if it will not, the visitor sees an end too early
-            let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+        } else if self.pulse.leftovers.load(Relaxed) {
+            let _ = self.leave.send(stream); // a worker that is gone closes it now
         }
     }
 }

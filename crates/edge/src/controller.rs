@@ -100,7 +100,8 @@ impl Controller {
     async fn move_listeners(&self, state: &mut State, wanted: BTreeSet<SocketAddr>) {
         for address in state.listening.difference(&wanted).copied().collect::<Vec<_>>() {
             self.each_worker(|done| Order::Unlisten(address, done)).await;
-            self.source.release(address);
+            let source = self.source.clone();
+            let _ = tokio::task::spawn_blocking(move || source.release(address)).await;
             state.listening.remove(&address);
         }
         state.refused.clear();
@@ -120,7 +121,9 @@ impl Controller {
     }
 
     async fn listen(&self, address: SocketAddr) -> Result<(), String> {
-        let sockets = self.source.listen(address, self.workers.len())?;
+        let (source, count) = (self.source.clone(), self.workers.len());
+        let sockets = tokio::task::spawn_blocking(move || source.listen(address, count));
+        let sockets = sockets.await.map_err(|error| format!("cannot listen: {error}"))??;
         for (worker, socket) in self.workers.iter().zip(sockets) {
             let (done, outcome) = oneshot::channel();
             let _ = worker.send(Order::Listen(address, socket, done));
@@ -143,6 +146,11 @@ impl Controller {
         for finished in waiting {
             let _ = finished.await; // a worker that has ended has nothing left to do
         }
+    }
+
+    /// Notes why the stored table is not served, until another one is.
+    pub(crate) async fn refuse_stored(&self, reason: String) {
+        self.state.lock().await.refused.insert("table.json".to_owned(), reason);
     }
 
     pub(crate) async fn status(&self) -> Status {

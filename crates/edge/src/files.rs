@@ -12,11 +12,7 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{
-    body::Kind,
-    file::FileBody,
-    upstream::Plain,
-};
+use crate::{body::Kind, file::FileBody, upstream::Plain};
 
 /// Files up to this size are kept in memory.
 const SMALL: u64 = 256 * 1024;

@@ -107,11 +107,8 @@ impl Framing {
     fn line(&mut self, line: &[u8], found: &mut Option<u32>) {
         let line = if self.cut { line } else { line.strip_suffix(b"\r").unwrap_or(line) };
         match self.place {
-            Place::Head if line.is_empty() => {
-                if self.begun {
-                    self.end_of_head(found);
-                }
-            }
+            Place::Head if line.is_empty() && self.begun => self.end_of_head(found),
+            Place::Head if line.is_empty() => {} // hyper overlooks empty lines before a request
             Place::Head if !self.begun => self.begun = true,
             Place::Head => match line[0] {
                 b'c' | b'C' => {

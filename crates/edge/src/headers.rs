@@ -12,6 +12,7 @@ pub(crate) const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Which headers that need work are there: found in one walk instead of a lookup for each.
 #[derive(Debug, Default, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "one answer per header; they do not exclude each other")]
 pub(crate) struct Present {
     pub(crate) connection: bool,
     pub(crate) keep_alive: bool,

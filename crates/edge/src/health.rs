@@ -1,10 +1,6 @@
 //! Active checks: one task per instance and probe, on the control thread, kept over tables that name the same.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::Arc,
-};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use observe::probe::{Change, Probe, Threshold};
 use tokio::task::AbortHandle;
@@ -47,11 +43,11 @@ impl Checks {
             stays
         });
         for (key, probe) in wanted {
-            if !self.0.contains_key(&key) {
-                let instance = registry.instance(&key.0, key.1);
-                let task = tokio::spawn(check(instance, probe.clone(), Arc::clone(shared)));
-                self.0.insert(key, task.abort_handle());
-            }
+            let (id, address) = (key.0.clone(), key.1);
+            self.0.entry(key).or_insert_with(|| {
+                let instance = registry.instance(&id, address);
+                tokio::spawn(check(instance, probe.clone(), Arc::clone(shared))).abort_handle()
+            });
         }
     }
 }

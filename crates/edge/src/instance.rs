@@ -102,17 +102,16 @@ impl Instance {
         u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// It refused a connection or broke one before answering.
+    /// It refused a connection. A connection that broke after a request was sent does not count: one poisonous request
+    /// would take out one instance after the other.
     pub(crate) fn pass_over(&self, now: Instant) {
         let until = self.millis(now + PASSED_OVER).max(1);
         self.passed_over_until.store(until, Ordering::Relaxed);
     }
 
-    /// It took a connection.
-    pub(crate) fn accepted(&self) {
-        if self.passed_over_until.load(Ordering::Relaxed) != 0 {
-            self.passed_over_until.store(0, Ordering::Relaxed);
-        }
+    /// It took a connection. Says whether it had refused one before.
+    pub(crate) fn accepted(&self) -> bool {
+        self.passed_over_until.load(Ordering::Relaxed) != 0 && self.passed_over_until.swap(0, Ordering::Relaxed) != 0
     }
 
     /// When it may be tried again, if it is being passed over.

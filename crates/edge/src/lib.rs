@@ -63,6 +63,7 @@ pub use server::{Edge, Options, StartError};
 /// everything in flight has finished, failure when it could not start.
 ///
 /// `SLIPWAY_SHIM_SOCKET` names the shim that holds the listening sockets, unless the options do.
+#[expect(clippy::needless_pass_by_value, reason = "a process gives away what it was started with")]
 pub fn main(folder: PathBuf, mut options: Options) -> ExitCode {
     options.shim = options.shim.or_else(|| std::env::var_os("SLIPWAY_SHIM_SOCKET").map(PathBuf::from));
     let mut edge = match Edge::start(&folder, &options) {

@@ -3,7 +3,9 @@
 use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, request::Parts, uri::PathAndQuery,
+};
 use hyper::body::{Body, Incoming};
 
 use crate::{
@@ -42,9 +44,9 @@ pub(crate) async fn forward(
     let (mut head, body) = request.into_parts();
     let accept = page::accept(&head.headers).cloned();
     let accept = accept.as_ref();
-    let held = if rule.sticky && asked.seen.cookie { sticky::read(&head.headers) } else { Vec::new() };
-    if let Err(response) = rewrite(&asked, &mut head, normal.as_deref(), upgrade) {
-        return response;
+    let known = if rule.sticky && asked.seen.cookie { sticky::read(&head.headers) } else { Vec::new() };
+    if let Err(sentence) = rewrite(&asked, &mut head, normal.as_deref(), upgrade) {
+        return page::answer(StatusCode::BAD_REQUEST, sentence, accept);
     }
     let (body, fate) = if body.is_end_stream() {
         (RequestBody::none(), None)
@@ -53,26 +55,26 @@ pub(crate) async fn forward(
         let pulse = Arc::clone(&asked.visitor.handle.pulse);
         (RequestBody::new(body, rule.max_body, Rc::clone(&fate), pulse), Some(fate))
     };
-    let mut search = Search::new(&asked, pool, &held);
+    let mut search = Search::new(&asked, pool, &known);
     let mut next = Some(Request::from_parts(head, body));
     let mut fresh = false;
     loop {
         let Some(request) = next.take() else { return search.bad_gateway(accept) };
-        let Some(taken) = search.take().await else { return search.unavailable(accept) };
-        let mut lent = match search.connect(&taken.in_flight, fresh).await {
-            Some(lent) => lent,
-            None => {
-                next = Some(request);
-                continue;
-            }
+        let Some(taken) = search.take().await else {
+            return if search.sent { search.bad_gateway(accept) } else { search.unavailable(accept) };
+        };
+        let Some(mut lent) = search.connect(&taken.in_flight, fresh).await else {
+            next = Some(request);
+            continue;
         };
         // the only copy of a head that is ever made, for requests that can be sent again if the connection dies
         let spare = (fate.is_none() && upgrade.is_none() && repeatable(request.method())).then(|| copy(&request));
         match lent.sender.try_send_request(request).await {
             Ok(response) => {
-                let sticky = rule.sticky.then_some(held.as_slice());
+                let sticky = rule.sticky.then_some(known.as_slice());
                 if let (Some(tunnel), StatusCode::SWITCHING_PROTOCOLS) = (tunnel, response.status()) {
-                    return tunnel::open(&asked, response, tunnel, lent, taken.in_flight, &taken.meter);
+                    let cookie = sticky.and_then(|held| taken.cookie(held));
+                    return tunnel::open(&asked, response, tunnel, lent, taken.in_flight, &taken.meter, cookie);
                 }
                 return pass_back(&asked, response, lent, taken, fate, sticky);
             }
@@ -91,13 +93,15 @@ pub(crate) async fn forward(
                 // an idle connection may have died unnoticed, which says nothing about its instance
                 fresh = lent.reused;
                 if !lent.reused {
-                    taken.in_flight.instance().pass_over(Instant::now());
                     search.tried.push(taken.in_flight.instance().number);
                 }
                 search.attempts += 1;
                 next = match error.take_message() {
                     Some(unsent) if fate.as_ref().is_none_or(|fate| !fate.begun.get()) => Some(unsent),
-                    _ => spare,
+                    _ => {
+                        search.sent = true;
+                        spare
+                    }
                 };
                 search.last = Some(taken.meter);
                 if search.attempts >= ATTEMPTS {
@@ -117,6 +121,16 @@ struct Taken {
     snapshot: Rc<Snapshot>,
 }
 
+impl Taken {
+    /// The cookie that keeps the visitor here, unless it holds it already.
+    fn cookie(&self, held: &[u64]) -> Option<HeaderValue> {
+        if held.contains(&self.cookie) {
+            return None;
+        }
+        sticky::write(held, self.cookie, &self.pool.id, &self.snapshot.table)
+    }
+}
+
 /// The search for an instance that takes the request, over tables and failures.
 struct Search<'a> {
     asked: &'a Asked<'a>,
@@ -126,6 +140,8 @@ struct Search<'a> {
     /// Instances that failed this request, by number.
     tried: Vec<u64>,
     attempts: usize,
+    /// Some of the request may have reached an instance.
+    sent: bool,
     /// Counts the answer if there will be none.
     last: Option<Arc<Meter>>,
 }
@@ -135,7 +151,7 @@ impl<'a> Search<'a> {
         let snapshot = Rc::clone(&asked.snapshot);
         // a connection on a listener that left the table still knows its old pool
         let pool = snapshot.table.current_pool(pool);
-        Self { asked, pool, snapshot, held, tried: Vec::new(), attempts: 0, last: None }
+        Self { asked, pool, snapshot, held, tried: Vec::new(), attempts: 0, sent: false, last: None }
     }
 
     /// Takes an instance, waiting for one as long as the pool holds requests. `None`: there is none.
@@ -201,7 +217,9 @@ impl<'a> Search<'a> {
         let instance = in_flight.instance();
         match self.asked.visitor.worker.upstreams.lend(instance, fresh).await {
             Ok(lent) => {
-                instance.accepted();
+                if instance.accepted() {
+                    self.asked.visitor.worker.shared.changed.notify_waiters();
+                }
                 Some(lent)
             }
             Err(error) => {
@@ -250,10 +268,7 @@ fn pass_back(
     let (mut head, body) = response.into_parts();
     headers::strip_response(&mut head.headers);
     head.version = Version::HTTP_11;
-    if let Some(held) = sticky
-        && !held.contains(&taken.cookie)
-        && let Some(cookie) = sticky::write(held, taken.cookie, &taken.pool.id, &taken.snapshot.table)
-    {
+    if let Some(cookie) = sticky.and_then(|held| taken.cookie(held)) {
         head.headers.append(header::SET_COOKIE, cookie);
     }
     let body = UpstreamBody::new(body, lent, taken.in_flight, fate, taken.meter, worker);
@@ -266,7 +281,7 @@ fn rewrite(
     head: &mut Parts,
     normal: Option<&str>,
     upgrade: Option<&'static str>,
-) -> Result<(), Response<EdgeBody>> {
+) -> Result<(), &'static str> {
     let protocol = upgrade.and_then(|_| head.headers.get(header::UPGRADE).cloned());
     headers::strip_request(&mut head.headers, asked.seen);
     if let (Some(token), Some(protocol)) = (upgrade, protocol) {
@@ -280,6 +295,9 @@ fn rewrite(
             head.headers.insert(header::HOST, host);
         }
     }
+    if asked.visitor.http2 && asked.seen.cookie {
+        join_cookies(&mut head.headers);
+    }
     let (peer, trusted) = (&asked.visitor.peer_value, asked.client.trusted_peer);
     asked.client.announce(&mut head.headers, asked.seen.forwarded, peer, asked.host);
     if !(asked.seen.request_id && trusted) {
@@ -288,16 +306,21 @@ fn rewrite(
     let strip = asked.rule.strip && !asked.rule.prefix.is_empty();
     if strip || head.uri.authority().is_some() {
         let path = target(&head.uri, strip.then_some(&*asked.rule.prefix), normal);
-        match Uri::builder().path_and_query(path.as_str()).build() {
-            Ok(uri) => head.uri = uri,
-            Err(_) => {
-                let sentence = "the address cannot be passed on";
-                return Err(page::answer(StatusCode::BAD_REQUEST, sentence, page::accept(&head.headers)));
-            }
-        }
+        head.uri =
+            Uri::builder().path_and_query(path.as_str()).build().map_err(|_| "the address cannot be passed on")?;
     }
     head.version = Version::HTTP_11;
     Ok(())
+}
+
+/// HTTP/2 may send each cookie in a line of its own; HTTP/1.1 must not (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut http::HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(one) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, one);
+    }
 }
 
 /// Path and query to ask the instance for. The prefix is cut from the path as it came if it begins with it as it

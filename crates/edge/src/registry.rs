@@ -117,11 +117,12 @@ impl Registry {
         ids.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect()
     }
 
-    /// All instances in the table.
+    /// All instances in the table, and those that left it while something is in flight to them.
     pub(crate) fn upstreams(&self) -> BTreeMap<String, UpstreamStatus> {
         let mut all = BTreeMap::new();
         for (id, same) in &self.instances {
-            let current = same.iter().find(|one| !one.retired()).or(same.last());
+            let busy = |one: &&Arc<Instance>| one.requests() > 0 || one.tunnels() > 0;
+            let current = same.iter().find(|one| !one.retired()).or_else(|| same.iter().find(busy));
             if let Some(current) = current {
                 let status = UpstreamStatus {
                     healthy: current.healthy() && !current.retired(),

@@ -126,14 +126,20 @@ fn liking(asked: &HeaderMap, coding: &str) -> Option<u32> {
     any.filter(|_| coding != "identity")
 }
 
+/// `q` in thousandths: it has at most three digits after the point (RFC 9110 section 12.4.2).
 fn weight(parameters: &str) -> u32 {
-    parameters
-        .split(';')
-        .find_map(|one| {
-            let (name, value) = one.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().unwrap_or(0.0))
-        })
-        .map_or(1000, |q| (q.clamp(0.0, 1.0) * 1000.0).round() as u32)
+    let q = parameters.split(';').find_map(|one| {
+        let (name, value) = one.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim())
+    });
+    let Some(q) = q else { return 1000 };
+    let (whole, fraction) = q.split_once('.').unwrap_or((q, ""));
+    let thousandths = format!("{fraction:0<3}").get(..3).and_then(|digits| digits.parse::<u32>().ok());
+    match (whole, thousandths) {
+        ("1", Some(_)) => 1000,
+        ("0", Some(thousandths)) => thousandths,
+        _ => 0,
+    }
 }
 
 /// What the conditions of a request lead to, in the order of RFC 9110 section 13.2.2; `None`: go on.

@@ -34,10 +34,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
-pub(crate) async fn serve(
-    visitor: Rc<Visitor>,
-    request: Request<Incoming>,
-) -> Result<Response<EdgeBody>, Infallible> {
+pub(crate) async fn serve(visitor: Rc<Visitor>, request: Request<Incoming>) -> Result<Response<EdgeBody>, Infallible> {
     let started = Instant::now();
     let (ongoing, ambiguous) = visitor.begin();
     let worker = &visitor.worker;
@@ -48,6 +45,9 @@ pub(crate) async fn serve(
     } else {
         answer(&visitor, request, started).await
     };
+    if response.headers().contains_key(header::CONNECTION) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        visitor.handle.pulse.expect_leftovers(); // a refusal: what follows is not read any more
+    }
     if !visitor.http2 && visitor.handle.phase() != Phase::Open && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -60,7 +60,7 @@ pub(crate) async fn serve(
 
 async fn answer(visitor: &Visitor, request: Request<Incoming>, started: Instant) -> Response<EdgeBody> {
     let snapshot = visitor.worker.snapshot();
-    let hosts = visitor.hosts(&snapshot);
+    let routes = visitor.routes(&snapshot);
     let seen = Present::in_request(request.headers());
     let host = match host_value(&request) {
         Ok(host) => host,
@@ -73,14 +73,22 @@ async fn answer(visitor: &Visitor, request: Request<Incoming>, started: Instant)
         return refuse(status, sentence, &request);
     }
     let path = routes::normal_path(request.uri().path());
-    let Some(rule) = hosts.find(&name, &path) else {
-        return page::answer(StatusCode::NOT_FOUND, "nothing is served at this address", page::accept(request.headers()));
+    let hosts = routes.table.hosts(visitor.handle.listener);
+    let Some(rule) = hosts.and_then(|hosts| hosts.find(&name, &path)) else {
+        return page::answer(
+            StatusCode::NOT_FOUND,
+            "nothing is served at this address",
+            page::accept(request.headers()),
+        );
     };
     let client = Client::find(visitor.peer.ip(), request.headers(), &snapshot.table.trusted, seen.forwarded);
     let origin = rule.cors.as_ref().and_then(|_| request.headers().get(header::ORIGIN).cloned());
     let mut response = if let Some(wait) = rule.limit.as_ref().and_then(|limit| limit.take(client.ip).err()) {
-        let mut response =
-            page::answer(StatusCode::TOO_MANY_REQUESTS, "too many requests, please wait a moment", page::accept(request.headers()));
+        let mut response = page::answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many requests, please wait a moment",
+            page::accept(request.headers()),
+        );
         page::retry_after(&mut response, wait);
         response
     } else if let Some(cors) = rule.cors.as_ref().filter(|_| Cors::is_preflight(request.method(), request.headers())) {

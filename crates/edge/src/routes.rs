@@ -103,7 +103,8 @@ pub(crate) fn host_name(value: &str) -> Option<Cow<'_, str>> {
 /// The path is passed on as it came.
 pub(crate) fn normal_path(path: &str) -> Cow<'_, str> {
     let bytes = path.as_bytes();
-    let plain = !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
+    let plain =
+        !bytes.contains(&b'%') && !bytes.windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.'));
     if plain && path.starts_with('/') {
         return Cow::Borrowed(path);
     }

@@ -17,13 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    access::AccessLog,
-    calls,
-    compiled::{Compiled, TableError},
-    controller::Controller,
-    listen::Source,
-    shared::Shared,
-    table::Table,
+    access::AccessLog, calls, compiled::Compiled, controller::Controller, listen::Source, shared::Shared, table::Table,
     worker::Worker,
 };
 
@@ -31,7 +25,7 @@ use crate::{
 const SPARE_FILES: u64 = 256;
 
 /// How often rate limit buckets of clients that went quiet are forgotten.
-const FORGET: Duration = Duration::from_secs(60);
+const FORGET: Duration = Duration::from_mins(1);
 
 /// How an edge is started.
 #[derive(Debug, Clone)]
@@ -69,22 +63,6 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The stored table cannot be read.
-    #[error("cannot read {path}: {source}: remove it, the agent writes it again")]
-    Table {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The stored table cannot be served.
-    #[error("{path}: {source}")]
-    Compile {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: TableError,
-    },
     /// The access log cannot be written.
     #[error("cannot write the access log {path}: {source}")]
     Access {
@@ -107,18 +85,19 @@ pub struct Edge {
 
 impl Edge {
     /// Starts the edge of `folder`: serves `table.json` if it is there and answers on `control.sock` when this returns.
+    /// A stored table that cannot be served is reported in [`Status::refused`](crate::control::Status::refused).
     pub fn start(folder: &Path, options: &Options) -> Result<Self, StartError> {
         let workers = options.workers.max(1);
         let access = match &options.access_log {
-            Some(path) => Some(
-                AccessLog::open(path).map_err(|source| StartError::Access { path: path.clone(), source })?,
-            ),
+            Some(path) => {
+                Some(AccessLog::open(path).map_err(|source| StartError::Access { path: path.clone(), source })?)
+            }
             None => None,
         };
         let socket = folder.join("control.sock");
         let calls = calls::bind(&socket).map_err(|source| StartError::Control { path: socket, source })?;
         let table_path = folder.join("table.json");
-        let table = read_table(&table_path)?;
+        let table = read_table(&table_path);
         let shared = Arc::new(Shared::new(Compiled::default(), workers, max_connections()));
 
         let mut orders = Vec::with_capacity(workers);
@@ -127,9 +106,11 @@ impl Edge {
             orders.push(sender);
             let (shared, access) = (Arc::clone(&shared), access.clone());
             let start = std::thread::Builder::new().name(format!("edge-{number}"));
-            start.spawn(move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                Ok(runtime) => runtime.block_on(Rc::new(Worker::new(number, shared, access)).run(receiver)),
-                Err(error) => tracing::error!(%error, "a worker could not start"),
+            start.spawn(move || {
+                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                    Ok(runtime) => runtime.block_on(Rc::new(Worker::new(number, shared, access)).run(receiver)),
+                    Err(error) => tracing::error!(%error, "a worker could not start"),
+                }
             })?;
         }
         let source = options.shim.clone().map_or(Source::Own, Source::Shim);
@@ -141,11 +122,15 @@ impl Edge {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let control = std::thread::Builder::new().name("edge-control".into()).spawn(move || {
             runtime.block_on(async move {
-                if let Some(table) = table
-                    && let Err(source) = controller.swap(table).await
-                {
-                    let _ = ready.send(Err(StartError::Compile { path: table_path, source }));
-                    return;
+                // an edge that waits for the agent's next table is better than none at all
+                let served = match table {
+                    Ok(Some(table)) => controller.swap(table).await.map_err(|error| error.to_string()),
+                    Ok(None) => Ok(()),
+                    Err(reason) => Err(reason),
+                };
+                if let Err(reason) = served {
+                    tracing::error!(path = %table_path.display(), reason, "cannot serve the stored table");
+                    controller.refuse_stored(reason).await;
                 }
                 let calls = match tokio::net::UnixListener::from_std(calls) {
                     Ok(calls) => calls,
@@ -216,12 +201,11 @@ async fn forget(controller: Arc<Controller>) {
     }
 }
 
-fn read_table(path: &Path) -> Result<Option<Table>, StartError> {
-    let wrong = |source: io::Error| StartError::Table { path: path.to_owned(), source };
+fn read_table(path: &Path) -> Result<Option<Table>, String> {
     match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| wrong(io::Error::other(error))),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| format!("it is not a table: {error}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(wrong(error)),
+        Err(error) => Err(format!("it cannot be read: {error}")),
     }
 }
 

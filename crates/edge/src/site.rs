@@ -160,9 +160,10 @@ impl Site {
     /// The roots in the order they are looked through.
     fn order(&self, client: IpAddr) -> impl Iterator<Item = &Weighted> {
         let first = self.chosen(client).unwrap_or(0);
-        self.roots.get(first).into_iter().chain(
-            self.roots.iter().enumerate().filter(move |(index, _)| *index != first).map(|(_, root)| root),
-        )
+        self.roots
+            .get(first)
+            .into_iter()
+            .chain(self.roots.iter().enumerate().filter(move |(index, _)| *index != first).map(|(_, root)| root))
     }
 
     fn find(&self, path: &str, client: IpAddr) -> Found<'_> {
@@ -200,8 +201,7 @@ pub(crate) async fn answer(
     let below = if rule.strip { path.strip_prefix(&*rule.prefix).unwrap_or(path) } else { path };
     let (response, meter) = match decode(below) {
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
-            let mut response =
-                page::answer(StatusCode::METHOD_NOT_ALLOWED, "files can be read, not written", accept);
+            let mut response = page::answer(StatusCode::METHOD_NOT_ALLOWED, "files can be read, not written", accept);
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             (response, None)
         }
@@ -277,11 +277,11 @@ fn decode(path: &str) -> Option<String> {
 
 /// Spreads addresses evenly.
 fn hash(client: IpAddr) -> u64 {
-    let bits = match client {
-        IpAddr::V4(v4) => u128::from(v4.to_bits()),
-        IpAddr::V6(v6) => v6.to_bits() >> 64,
+    let mut word = match client {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        // the /64, which is one visitor however many addresses it uses
+        IpAddr::V6(v6) => v6.octets()[..8].iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
     };
-    let mut word = (bits as u64) ^ ((bits >> 64) as u64);
     for _ in 0..2 {
         word = (word ^ (word >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
     }

@@ -27,11 +27,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Vec<u64> {
 
 /// The cookie for `chosen` of `pool`, keeping what the visitor holds for other pools that still exist.
 pub(crate) fn write(held: &[u64], chosen: u64, pool: &str, table: &Compiled) -> Option<HeaderValue> {
-    let others = held
-        .iter()
-        .filter(|name| table.cookie_pool(**name).is_some_and(|other| other != pool))
-        .take(MOST - 1);
-    let names: Vec<String> =
-        std::iter::once(&chosen).chain(others).map(|name| format!("{name:016x}")).collect();
+    let others = held.iter().filter(|name| table.cookie_pool(**name).is_some_and(|other| other != pool)).take(MOST - 1);
+    let names: Vec<String> = std::iter::once(&chosen).chain(others).map(|name| format!("{name:016x}")).collect();
     HeaderValue::try_from(format!("slipway={}; Path=/; HttpOnly; SameSite=Lax", names.join("."))).ok()
 }

@@ -27,6 +27,7 @@ pub(crate) fn open(
     lent: Lent,
     in_flight: InFlight,
     meter: &Arc<Meter>,
+    cookie: Option<HeaderValue>,
 ) -> Response<EdgeBody> {
     let worker = &asked.visitor.worker;
     meter.record(worker.number, response.status().as_u16(), asked.started.elapsed());
@@ -37,6 +38,9 @@ pub(crate) fn open(
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = protocol {
         head.headers.insert(header::UPGRADE, protocol);
+    }
+    if let Some(cookie) = cookie {
+        head.headers.append(header::SET_COOKIE, cookie);
     }
     let counted = (in_flight.into_tunnel(), Open::new(&worker.shared));
     lent.into_tunnel();

@@ -132,8 +132,7 @@ impl Upstreams {
 
     fn keep(&self, instance: Arc<Instance>, sender: SendRequest<RequestBody>, task: Task) {
         let mut idle = self.idle.borrow_mut();
-        let kept =
-            idle.entry(instance.number).or_insert_with(|| Kept { instance, connections: Vec::with_capacity(4) });
+        let kept = idle.entry(instance.number).or_insert_with(|| Kept { instance, connections: Vec::with_capacity(4) });
         if kept.connections.len() < MAX_IDLE && !kept.instance.retired() {
             kept.connections.push(Idle { sender, task, since: self.ticks.now() });
         }

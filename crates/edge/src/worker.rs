@@ -3,8 +3,8 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    hash::BuildHasherDefault,
     future::poll_fn,
+    hash::BuildHasherDefault,
     net::{SocketAddr, TcpListener},
     pin::{Pin, pin},
     rc::Rc,
@@ -16,6 +16,7 @@ use std::{
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::AsyncReadExt,
     net::TcpStream,
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -37,6 +38,12 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// How long an idle connection on a removed listener is kept for a request under way.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
+
+/// How long after its last answer a visitor may go on sending a body nobody wants.
+const LEFTOVERS: Duration = Duration::from_secs(5);
+
+/// Data unacknowledged for so long, or a window closed for so long, means that the visitor is gone.
+const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
 
 /// Orders from the control thread.
 #[derive(Debug)]
@@ -71,6 +78,9 @@ pub(crate) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     connections: RefCell<HashMap<u64, Rc<Handle>, BuildHasherDefault<Plain>>>,
     next_connection: Cell<u64>,
+    /// Sockets that must be read to their end before they are closed.
+    leave: mpsc::UnboundedSender<TcpStream>,
+    leftovers: RefCell<Option<mpsc::UnboundedReceiver<TcpStream>>>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
 }
@@ -102,6 +112,7 @@ impl Worker {
             .initial_connection_window_size(1024 * 1024)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
+        let (leave, leftovers) = mpsc::unbounded_channel();
         let snapshot = Snapshot { epoch: shared.epoch(), table: shared.table() };
         Self {
             number,
@@ -113,6 +124,8 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
+            leave,
+            leftovers: RefCell::new(Some(leftovers)),
             http1,
             http2,
             shared,
@@ -135,14 +148,19 @@ impl Worker {
     /// Works until told to quit.
     pub(crate) async fn run(self: Rc<Self>, mut orders: mpsc::UnboundedReceiver<Order>) {
         let mut listening: HashMap<SocketAddr, (Arc<tokio::net::TcpListener>, AbortHandle)> = HashMap::new();
+        let mut leftovers = self.leftovers.borrow_mut().take();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sweep(),
+                Some(stream) = next(&mut leftovers) => {
+                    tokio::task::spawn_local(linger(stream));
+                }
                 order = orders.recv() => match order {
                     Some(Order::Listen(address, listener, done)) => {
-                        let outcome = tokio::net::TcpListener::from_std(listener).map(|listener| {
+                        let prepared = prepare(&listener).and_then(|()| tokio::net::TcpListener::from_std(listener));
+                        let outcome = prepared.map(|listener| {
                             let listener = Arc::new(listener);
                             let accept = Rc::clone(&self).accept(address, Arc::clone(&listener));
                             let task = tokio::task::spawn_local(accept).abort_handle();
@@ -224,9 +242,6 @@ impl Worker {
     }
 
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, address: SocketAddr) {
-        let socket = socket2::SockRef::from(&stream);
-        let _ = stream.set_nodelay(true);
-        let _ = socket.set_tcp_user_timeout(Some(Duration::from_secs(60)));
         self.shared.connections.fetch_add(1, Ordering::Relaxed);
         let worker = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -253,7 +268,7 @@ impl Worker {
         if http2 {
             handle.speaks_http2();
         }
-        let io = TokioIo::new(ClientIo::new(stream, handle));
+        let io = TokioIo::new(ClientIo::new(stream, handle, self.leave.clone()));
         let visitor = Rc::new(Visitor::new(Rc::clone(self), Rc::clone(handle), peer, http2));
         let service = hyper::service::service_fn(move |request| crate::request::serve(Rc::clone(&visitor), request));
         if http2 {
@@ -264,6 +279,11 @@ impl Worker {
             until_end(handle, connection, http1::UpgradeableConnection::graceful_shutdown).await;
         }
     }
+}
+
+/// The next of a channel that may not be there.
+async fn next<T>(channel: &mut Option<mpsc::UnboundedReceiver<T>>) -> Option<T> {
+    channel.as_mut()?.recv().await
 }
 
 /// What `future` gives, unless the connection is to end first.
@@ -310,6 +330,7 @@ async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
     let look = async {
         let mut start = [0; PREFACE.len()];
+        let mut pause = Duration::from_millis(2);
         loop {
             let seen = stream.peek(&mut start).await.ok().filter(|seen| *seen > 0)?;
             if !PREFACE.starts_with(&start[..seen]) {
@@ -319,10 +340,31 @@ async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
                 return Some(true);
             }
             // a preface cut in the middle: what was peeked stays readable, so waiting for readiness would not wait
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(500));
         }
     };
     tokio::time::timeout(Duration::from_secs(30), look).await.ok().flatten()
+}
+
+/// Sets on a listening socket what the sockets accepted from it inherit, which saves system calls for each.
+fn prepare(listener: &TcpListener) -> std::io::Result<()> {
+    let socket = socket2::SockRef::from(listener);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    // for tunnels, which have no other limit: a visitor that vanished is found out
+    let keepalive = socket2::TcpKeepalive::new().with_time(UNACKNOWLEDGED).with_interval(Duration::from_secs(15));
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Reads what a visitor is still sending after its last answer, and throws it away. Closing a socket with unread
+/// bytes sends a reset, which can overtake the answer (RFC 9112 section 9.6).
+async fn linger(mut stream: TcpStream) {
+    let drain = async {
+        let mut waste = vec![0; 16 * 1024];
+        while stream.read(&mut waste).await.is_ok_and(|read| read > 0) {}
+    };
+    let _ = tokio::time::timeout(LEFTOVERS, drain).await;
 }
 
 /// Errors of `accept` that concern one visitor only.

@@ -111,7 +111,11 @@ fn checks_take_an_instance_out_and_in_again_at_their_thresholds() {
                 axum::routing::get(move || {
                     let well = health.load(Ordering::SeqCst);
                     async move {
-                        if well { (http::StatusCode::OK, "fine") } else { (http::StatusCode::SERVICE_UNAVAILABLE, "no database") }
+                        if well {
+                            (http::StatusCode::OK, "fine")
+                        } else {
+                            (http::StatusCode::SERVICE_UNAVAILABLE, "no database")
+                        }
                     }
                 }),
             )

@@ -18,9 +18,9 @@ fn a_visitor_cannot_say_who_it_is() {
     let lies = "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: 5.6.7.8\r\nX-Forwarded-Proto: https\r\n\
         X-Forwarded-Host: evil.test\r\nX-Forwarded-Prefix: /x\r\nForwarded: for=1.2.3.4\r\nX-Real-IP: 1.2.3.4\r\n";
     let text = edge.client().get_with("/", lies).text();
-    let mut lines = forwarded(&text);
-    lines.sort_unstable();
-    assert_eq!(lines, ["x-forwarded-for: 127.0.0.1", "x-forwarded-host: test", "x-forwarded-proto: http"]);
+    let mut told = forwarded(&text);
+    told.sort_unstable();
+    assert_eq!(told, ["x-forwarded-for: 127.0.0.1", "x-forwarded-host: test", "x-forwarded-proto: http"]);
     assert!(!text.contains("x-real-ip"), "{text}");
 }
 
@@ -30,7 +30,7 @@ fn a_limit_counts_the_real_visitor_behind_a_trusted_proxy() {
     let edge = Running::start();
     let app = App::echoing();
     let mut limited = to_pool("/", "p");
-    limited.limit = Some(Limit { requests: 2, period: Duration::from_secs(3600), per_client: true });
+    limited.limit = Some(Limit { requests: 2, period: Duration::from_hours(1), per_client: true });
     let mut table = edge.table(vec![limited], &[("p", pool(vec![upstream("i", app.address)]))]);
     table.trusted_proxies = vec!["127.0.0.1/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
     edge.put(&table);
@@ -50,7 +50,7 @@ fn a_limit_cannot_be_dodged_by_inventing_addresses() {
     let edge = Running::start();
     let app = App::saying("x");
     let mut limited = to_pool("/", "p");
-    limited.limit = Some(Limit { requests: 3, period: Duration::from_secs(3600), per_client: true });
+    limited.limit = Some(Limit { requests: 3, period: Duration::from_hours(1), per_client: true });
     edge.put(&edge.table(vec![limited], &[("p", pool(vec![upstream("i", app.address)]))]));
     let mut client = edge.client();
     let passed = (0..20)

@@ -18,6 +18,41 @@ fn the_stored_table_is_served_from_the_start() {
 }
 
 #[test]
+fn a_stored_table_that_cannot_be_served_does_not_keep_the_edge_down() {
+    for (text, reason) in [
+        ("{", "not a table"),
+        (
+            r#"{"version":1,"listeners":[{"address":"127.0.0.1:1","hosts":{},"fallback":[{"path":"/","action":{"Pool":"p"},"name":"r","strip":false,"limit":null,"cors":null,"sticky":false,"websocket":true,"max_body":null,"headers":[]}]}],"pools":{},"sites":{},"trusted_proxies":[]}"#,
+            "the pool `p`",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("table.json"), text).unwrap();
+        let mut edge =
+            edge::Edge::start(folder.path(), &edge::Options { workers: 1, ..edge::Options::default() }).unwrap();
+        let (_, body) = control(&folder.path().join("control.sock"), "GET", "/status", "");
+        let status: edge::control::Status = serde_json::from_str(&body).unwrap();
+        assert!(status.refused["table.json"].contains(reason), "{:?}", status.refused);
+        edge.quit();
+        edge.wait();
+    }
+}
+
+#[test]
+fn the_access_log_is_written_without_queries() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("access.log");
+    let edge = Running::with(&edge::Options { workers: 1, access_log: Some(log.clone()), ..edge::Options::default() });
+    let app = App::saying("x");
+    edge.serve(vec![upstream("i", app.address)]);
+    edge.get("/path?token=secret");
+    crate::support::eventually("the line is written", || std::fs::read_to_string(&log).unwrap().ends_with('\n'));
+    let line: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&line["method"], &line["path"], &line["status"]), (&"GET".into(), &"/path".into(), &200.into()));
+    assert_eq!((&line["client"], &line["host"]), (&"127.0.0.1".into(), &"test".into()));
+}
+
+#[test]
 fn status_tells_what_is_served_and_counted() {
     let edge = Running::start();
     let app = App::start(

@@ -4,9 +4,10 @@ use crate::support::{Answer, App, Running, pool, to_pool, upstream};
 
 fn edge(origins: &[&str]) -> (Running, App) {
     let edge = Running::start();
-    let app = App::start(axum::Router::new().fallback(|| async {
-        ([("access-control-allow-origin", "*"), ("vary", "accept-language")], "answer")
-    }));
+    let app = App::start(
+        axum::Router::new()
+            .fallback(|| async { ([("access-control-allow-origin", "*"), ("vary", "accept-language")], "answer") }),
+    );
     let mut rule = to_pool("/", "p");
     rule.cors = Some(origins.iter().map(|one| (*one).to_owned()).collect());
     edge.put(&edge.table(vec![rule], &[("p", pool(vec![upstream("i", app.address)]))]));

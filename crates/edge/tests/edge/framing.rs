@@ -33,7 +33,10 @@ fn malformed_requests_are_refused_and_the_connection_closed() {
         let mut client = edge.client();
         client.write(request);
         let text = client.rest().map(|rest| String::from_utf8_lossy(&rest).into_owned()).unwrap_or_default();
-        assert!(text.starts_with(&format!("HTTP/1.1 {status} ")) || text.starts_with(&format!("HTTP/1.0 {status} ")), "{request:?}: {text:?}");
+        assert!(
+            text.starts_with(&format!("HTTP/1.1 {status} ")) || text.starts_with(&format!("HTTP/1.0 {status} ")),
+            "{request:?}: {text:?}"
+        );
         assert_eq!(text.matches("HTTP/1.").count(), 1, "{request:?}: {text:?}");
     }
     assert_eq!(edge.get("/").status, 200);
@@ -59,7 +62,9 @@ fn heads_and_targets_have_a_limit() {
 fn a_chunk_that_is_not_one_breaks_the_connection() {
     let (edge, _app) = edge();
     let mut client = edge.client();
-    client.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    client.write(
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+    );
     let text = client.rest().map(|rest| String::from_utf8_lossy(&rest).into_owned()).unwrap_or_default();
     assert!(text.matches("HTTP/1.1 200").count() <= 1, "{text}");
     assert!(!text.contains("GET /\n") || !text.contains("400"), "{text}");

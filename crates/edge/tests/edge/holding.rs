@@ -111,7 +111,7 @@ fn a_hold_ends_with_503() {
 fn a_visitor_who_leaves_while_held_is_forgotten() {
     let edge = Running::start();
     let mut holding = pool(Vec::new());
-    holding.hold = Duration::from_secs(60);
+    holding.hold = Duration::from_mins(1);
     edge.put(&edge.table(vec![to_pool("/", "p")], &[("p", holding)]));
     let mut client = edge.client();
     client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");

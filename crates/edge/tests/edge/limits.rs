@@ -11,7 +11,7 @@ fn too_many_requests_are_told_when_to_come_back_and_a_swap_does_not_forgive_them
     let edge = Running::start();
     let app = App::saying("x");
     let mut limited = to_pool("/", "p");
-    limited.limit = Some(Limit { requests: 10, period: Duration::from_secs(600), per_client: true });
+    limited.limit = Some(Limit { requests: 10, period: Duration::from_mins(10), per_client: true });
     let pools = [("p", pool(vec![upstream("i", app.address)]))];
     edge.put(&edge.table(vec![limited.clone()], &pools));
     let mut client = edge.client();
@@ -23,7 +23,7 @@ fn too_many_requests_are_told_when_to_come_back_and_a_swap_does_not_forgive_them
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
     edge.put(&edge.table(vec![limited.clone()], &pools));
     assert_eq!(client.get("/").status, 429, "the bucket is still empty after a swap");
-    limited.limit = Some(Limit { requests: 20, period: Duration::from_secs(600), per_client: true });
+    limited.limit = Some(Limit { requests: 20, period: Duration::from_mins(10), per_client: true });
     edge.put(&edge.table(vec![limited], &pools));
     assert_eq!(client.get("/").status, 200, "another limit, another bucket");
 }

@@ -46,10 +46,10 @@ fn listeners_come_and_go_without_touching_each_other() {
     edge.serve(vec![upstream("i", app.address)]);
     let mut stays = edge.client();
     assert_eq!(stays.get("/").text(), "x");
-    let mut table = edge.table(vec![crate::support::to_pool("/", "p")], &[(
-        "p",
-        crate::support::pool(vec![upstream("i", app.address)]),
-    )]);
+    let mut table = edge.table(
+        vec![crate::support::to_pool("/", "p")],
+        &[("p", crate::support::pool(vec![upstream("i", app.address)]))],
+    );
     let mut second = table.listeners[0].clone();
     second.address = free_address();
     table.listeners.push(second.clone());

@@ -1,4 +1,5 @@
 //! The edge over real sockets.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod balancing;
 mod client_address;

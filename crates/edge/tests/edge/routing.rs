@@ -22,11 +22,10 @@ fn the_exact_host_then_the_wildcard_then_the_fallback_and_the_longest_path() {
         listeners: vec![Listener {
             address: edge.address,
             hosts: BTreeMap::from([
-                ("a.test".to_owned(), vec![
-                    to_pool("/", "exact"),
-                    to_pool("/api/v1/users", "deep"),
-                    to_pool("/api", "api"),
-                ]),
+                (
+                    "a.test".to_owned(),
+                    vec![to_pool("/", "exact"), to_pool("/api/v1/users", "deep"), to_pool("/api", "api")],
+                ),
                 ("*.a.test".to_owned(), vec![to_pool("/", "wild")]),
             ]),
             fallback: None,

@@ -35,19 +35,22 @@ impl Files {
                 std::fs::write(folder.join(format!("{path}{suffix}")), &bytes).unwrap();
                 variants.insert((*coding).to_owned(), bytes.len() as u64);
             }
-            index.files.insert((*path).to_owned(), SiteFile {
-                size: content.len() as u64,
-                digest: format!("d{}", content.len()),
-                content_type: match path.rsplit('.').next().unwrap() {
-                    "html" => "text/html; charset=utf-8",
-                    "js" => "text/javascript; charset=utf-8",
-                    _ => "application/octet-stream",
-                }
-                .to_owned(),
-                hashed: path.contains("3f9c2a1b"),
-                variants,
-                modified: MODIFIED,
-            });
+            index.files.insert(
+                (*path).to_owned(),
+                SiteFile {
+                    size: content.len() as u64,
+                    digest: format!("d{}", content.len()),
+                    content_type: match path.rsplit('.').next().unwrap() {
+                        "html" => "text/html; charset=utf-8",
+                        "js" => "text/javascript; charset=utf-8",
+                        _ => "application/octet-stream",
+                    }
+                    .to_owned(),
+                    hashed: path.contains("3f9c2a1b"),
+                    variants,
+                    modified: MODIFIED,
+                },
+            );
         }
         let index_path = self.folder.path().join(format!("{name}.index.json"));
         std::fs::write(index_path, serde_json::to_vec(&index).unwrap()).unwrap();
@@ -73,14 +76,17 @@ const PAGE: &str = "<!doctype html><title>home</title> and more to be longer tha
 
 fn site(spa: bool) -> (Running, Files) {
     let files = Files::new();
-    let folder = files.release("r1", &[
-        ("index.html", PAGE, &["br", "gzip", "zstd"]),
-        ("assets/app.3f9c2a1b.js", "console.log('a script that is long enough')", &["br", "gzip"]),
-        ("plain.js", "0123456789", &[]),
-        ("docs/index.html", "docs", &[]),
-        ("caf\u{e9}/a b.txt", "names", &[]),
-        ("empty.txt", "", &[]),
-    ]);
+    let folder = files.release(
+        "r1",
+        &[
+            ("index.html", PAGE, &["br", "gzip", "zstd"]),
+            ("assets/app.3f9c2a1b.js", "console.log('a script that is long enough')", &["br", "gzip"]),
+            ("plain.js", "0123456789", &[]),
+            ("docs/index.html", "docs", &[]),
+            ("caf\u{e9}/a b.txt", "names", &[]),
+            ("empty.txt", "", &[]),
+        ],
+    );
     let edge = Running::start();
     serve(&edge, &[(folder, "r1", 1)], spa);
     (edge, files)

@@ -1,10 +1,6 @@
 //! Bodies that are passed on as they come, both ways.
 
-use std::{
-    io::Read,
-    sync::mpsc,
-    time::Duration,
-};
+use std::{io::Read, sync::mpsc, time::Duration};
 
 use crate::support::{App, PATIENCE, RawApp, Running, eventually, pool, to_pool, upstream};
 
@@ -156,7 +152,7 @@ fn pipelined_requests_are_answered_in_order() {
     rule.max_body = Some(10);
     edge.put(&edge.table(vec![rule], &[("p", pool(vec![upstream("i", app.address)]))]));
     let mut client = edge.client();
-    let three: String = (0..3).map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).collect();
+    let three = ["0", "1", "2"].map(|number| format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).concat();
     client.write(three);
     for number in 0..3 {
         assert!(client.answer("GET").text().starts_with(&format!("GET /{number}\n")));

@@ -228,8 +228,8 @@ impl Client {
         } else if answer.header("transfer-encoding").is_some() {
             loop {
                 let line = self.line()?;
-                let size = usize::from_str_radix(line.split(';').next().unwrap().trim(), 16)
-                    .map_err(std::io::Error::other)?;
+                let size =
+                    usize::from_str_radix(line.split(';').next().unwrap().trim(), 16).map_err(std::io::Error::other)?;
                 if size == 0 {
                     break;
                 }
@@ -319,7 +319,7 @@ impl App {
         Self::start(axum::Router::new().fallback(|request: axum::extract::Request| async move {
             let mut text = format!("{} {}\n", request.method(), request.uri());
             for (name, value) in request.headers() {
-                text += &format!("{name}: {}\n", value.to_str().unwrap_or("?"));
+                text = text + name.as_str() + ": " + value.to_str().unwrap_or("?") + "\n";
             }
             text
         }))

@@ -165,7 +165,8 @@ fn a_keep_alive_connection_on_a_removed_listener_gets_its_last_answer() {
     assert_eq!(idle.get("/").status, 200);
     assert_eq!(used.get("/").status, 200);
     let other = crate::support::free_address();
-    let mut table = edge.table(vec![crate::support::to_pool("/", "p")], &[("p", pool(vec![upstream("i", app.address)]))]);
+    let mut table =
+        edge.table(vec![crate::support::to_pool("/", "p")], &[("p", pool(vec![upstream("i", app.address)]))]);
     table.listeners[0].address = other;
     let status = edge.put(&table);
     assert_eq!(status.listening, [other]);

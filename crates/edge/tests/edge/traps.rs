@@ -11,6 +11,10 @@ use std::{
 
 use crate::support::{App, Client, RawApp, Running, eventually, pool, to_pool, upstream};
 
+fn one_worker() -> Running {
+    Running::with(&edge::Options { workers: 1, finish: Duration::from_secs(5), ..edge::Options::default() })
+}
+
 /// An instance that answers a POST from its head alone, leaving the body unread, keeps the connection.
 #[test]
 fn a_connection_whose_request_body_was_not_sent_is_not_used_again() {
@@ -36,6 +40,33 @@ fn a_connection_whose_request_body_was_not_sent_is_not_used_again() {
 }
 
 #[test]
+fn a_connection_that_is_ready_is_used_again() {
+    let edge = one_worker();
+    let app = RawApp::start(|mut client, _| {
+        while let Some(head) = client.request() {
+            if head.starts_with("POST") {
+                let mut body = [0; 4];
+                std::io::Read::read_exact(&mut client.stream, &mut body).unwrap();
+            }
+            if head.contains("/chunked") {
+                client.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+            } else {
+                client.reply(if head.contains("/empty") { "" } else { "ok" });
+            }
+        }
+    });
+    edge.serve(vec![upstream("i", app.address)]);
+    let mut client = edge.client();
+    for _ in 0..10 {
+        assert_eq!(client.get("/").text(), "ok");
+        assert_eq!(client.get("/empty").text(), "");
+        assert_eq!(client.get("/chunked").text(), "ok");
+        assert_eq!(client.post("/", b"body").text(), "ok");
+    }
+    assert_eq!(app.connections(), 1);
+}
+
+#[test]
 fn a_dead_idle_connection_is_replaced_without_the_visitor_noticing() {
     let edge = Running::start();
     // answers once per connection and closes without saying so
@@ -58,7 +89,6 @@ fn a_dead_idle_connection_is_replaced_without_the_visitor_noticing() {
 
 #[test]
 fn a_request_that_died_on_the_way_is_repeated_only_if_it_may_be() {
-    let edge = Running::start();
     let posts = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&posts);
     // the first request of each connection is answered, the second read and dropped
@@ -72,10 +102,9 @@ fn a_request_that_died_on_the_way_is_repeated_only_if_it_may_be() {
             counted.fetch_add(1, Ordering::SeqCst);
         }
     });
-    let workers_of_one = edge::Options { workers: 1, ..edge::Options::default() };
-    let single = Running::with(&workers_of_one);
-    single.serve(vec![upstream("i", app.address)]);
-    let mut client = single.client();
+    let edge = one_worker();
+    edge.serve(vec![upstream("i", app.address)]);
+    let mut client = edge.client();
     for _ in 0..5 {
         assert_eq!(client.get("/").text(), "first", "repeated on a fresh connection");
     }
@@ -85,7 +114,6 @@ fn a_request_that_died_on_the_way_is_repeated_only_if_it_may_be() {
     assert_eq!(answer.status, 502, "a POST that may have been carried out is not repeated");
     assert_eq!(posts.load(Ordering::SeqCst), 1);
     assert_eq!(app.connections(), before);
-    drop(edge);
 }
 
 #[test]
@@ -202,15 +230,60 @@ fn http2_streams_run_on_the_workers_own_thread() {
     });
 }
 
+/// RFC 9113 section 8.2.3.
+#[test]
+fn cookies_of_http2_become_one_line() {
+    use http_body_util::{BodyExt, Empty};
+    let edge = Running::start();
+    let app = App::echoing();
+    edge.serve(vec![upstream("i", app.address)]);
+    crate::support::block_on(async {
+        let stream = tokio::net::TcpStream::connect(edge.address).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(stream);
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+        tokio::spawn(connection);
+        let request = http::Request::get("http://a/")
+            .header("cookie", "a=1")
+            .header("cookie", "b=2")
+            .body(Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        let text = String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
+        assert!(text.contains("cookie: a=1; b=2\n"), "{text}");
+    });
+}
+
+/// RFC 9112 section 9.6.
+#[test]
+fn a_refusal_reaches_a_visitor_who_is_still_sending() {
+    let edge = Running::start();
+    let app = RawApp::start(|_, _| {});
+    let mut small = to_pool("/", "p");
+    small.max_body = Some(1000);
+    edge.put(&edge.table(vec![small], &[("p", pool(vec![upstream("i", app.address)]))]));
+    for _ in 0..20 {
+        let mut client = edge.client();
+        client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n");
+        for _ in 0..30 {
+            client.write([b'x'; 10_000]);
+        }
+        assert_eq!(client.answer("POST").status, 413);
+    }
+}
+
 #[test]
 fn a_request_framed_twice_is_refused_and_the_connection_closed() {
     let edge = Running::start();
     let app = App::echoing();
     edge.serve(vec![upstream("i", app.address)]);
-    for order in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"] {
+    for order in ["Content-Length: 5\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5"]
+    {
         let mut client = edge.client();
         assert_eq!(client.get("/").status, 200, "a connection that was in order before");
-        client.write(format!("POST / HTTP/1.1\r\nHost: a\r\n{order}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"));
+        client.write(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{order}\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+        ));
         let rest = String::from_utf8(client.rest().unwrap()).unwrap();
         assert!(rest.starts_with("HTTP/1.1 400 "), "{rest}");
         assert!(!rest.contains("smuggled"), "{rest}");

@@ -8,7 +8,7 @@ use crate::{
     error::EngineError,
     journal::{DeployKind, Event, Outcome, Start, Step},
     plan::{plan, plan_forward, steady},
-    policy::MigrationsDown,
+    policy::{MigrationsDown, Policy},
     record::{DeployRecord, records},
     run::{Resolve, Stopped, Why},
     session::Session,
@@ -157,7 +157,8 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         good: &Revision,
         bad: Option<&Revision>,
     ) -> Result<Outcome, EngineError> {
-        let policy = self.policy.clone();
+        // what a rollback was to run down belongs to the release that visitors go back to now
+        let policy = Policy { migrations_down: None, ..self.policy.clone() };
         let mut observed = self.observe().await?;
         observed.desired = self.held.take().unwrap_or(observed.desired);
         let kind = DeployKind::AutomaticRollback;

@@ -10,14 +10,21 @@ use crate::{
 };
 
 impl World {
-    /// Visitors are well: wherever they are sent, somebody is ready, and nobody is sent to a release whose shift was
-    /// not announced.
+    /// Visitors are well: wherever they are sent, somebody is ready and finds the tables it knows, and nobody is sent
+    /// to a release whose shift was not announced.
     pub(crate) fn check_visitors(&mut self) {
         for (made, share) in self.serving.clone() {
             let shifted = self.deploy.wanted == Some(made) && self.deploy.shifted > 0;
             let announced = shifted || self.deploy.previous == Some(made) || self.was_served(made);
             if !announced {
                 self.violate(format!("{share} % of visitors on release {}, which was never announced", made + 1));
+            }
+        }
+        for made in self.serving.keys().copied().collect::<Vec<_>>() {
+            let known = self.scripts.iter().take(self.made[made].migrations);
+            let missing = known.map(|script| script.migration.version).find(|one| !self.database.effects.contains(one));
+            if let Some(version) = missing {
+                self.violate(format!("visitors are on release {} without its migration {version}", made + 1));
             }
         }
         if !self.live || self.powerless {

@@ -2,27 +2,19 @@
 
 use std::{
     cell::{Cell, RefCell},
-    io,
     net::SocketAddr,
-    pin::Pin,
     rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Waker},
     time::Duration,
 };
 
 use http::HeaderValue;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    sync::mpsc,
-};
 
 use crate::{
-    framing::Framing,
     ticks::Ticks,
     worker::{Snapshot, Worker},
 };
@@ -77,12 +69,28 @@ impl Pulse {
         self.starving.store(starving, Relaxed);
     }
 
+    /// Whether the answer broke off.
+    pub(crate) fn aborted(&self) -> bool {
+        self.abort.load(Relaxed)
+    }
+
+    /// Whether something must be read before closing.
+    pub(crate) fn has_leftovers(&self) -> bool {
+        self.leftovers.load(Relaxed)
+    }
+
+    /// The request of this number is framed twice.
+    pub(crate) fn found_ambiguous(&self, request: u32) {
+        self.ambiguous.store(request, Relaxed);
+    }
+
     /// The answer did not wait for the request's end.
     pub(crate) fn expect_leftovers(&self) {
         self.leftovers.store(true, Relaxed);
     }
 
-    fn read(&self) {
+    /// Bytes came.
+    pub(crate) fn read(&self) {
         let now = self.ticks.now();
         self.read_at.store(now, Relaxed);
         if self.busy.load(Relaxed) == 0 && self.head_since.load(Relaxed) == NEVER {
@@ -170,6 +178,10 @@ impl Handle {
         }
     }
 
+    pub(crate) fn http2(&self) -> bool {
+        self.http2.get()
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         self.phase.get()
     }
@@ -194,9 +206,11 @@ impl Handle {
             let idle = self.pulse.busy.load(Relaxed) == 0 && self.pulse.head_since.load(Relaxed) == NEVER;
             self.end(if idle { Phase::Graceful } else { Phase::Now });
         }
+        let past = |tick: u32| self.pulse.ticks.now().wrapping_sub(tick) >= Ticks::in_ticks(linger);
         if self.phase.get() == Phase::Last
             && self.pulse.busy.load(Relaxed) == 0
-            && self.pulse.ticks.now().wrapping_sub(self.phase_since.get()) >= Ticks::in_ticks(linger)
+            && past(self.phase_since.get())
+            && past(self.pulse.idle_since.load(Relaxed))
         {
             self.end(Phase::Graceful);
         }
@@ -258,85 +272,73 @@ impl Visitor {
     }
 }
 
-/// The visitor's socket.
-#[derive(Debug)]
-pub(crate) struct ClientIo {
-    /// There until it is dropped.
-    stream: Option<TcpStream>,
-    /// Where it goes if something must be read first.
-    leave: mpsc::UnboundedSender<TcpStream>,
-    pulse: Arc<Pulse>,
-    /// HTTP/1 only.
-    framing: Option<Framing>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, handle: &Handle, leave: mpsc::UnboundedSender<TcpStream>) -> Self {
-        let framing = (!handle.http2.get()).then(Framing::default);
-        Self { stream: Some(stream), leave, pulse: Arc::clone(&handle.pulse), framing }
+    fn handle() -> (Arc<Ticks>, Handle) {
+        let ticks = Arc::new(Ticks::default());
+        let handle = Handle::new(&ticks, ([127, 0, 0, 1], 80).into());
+        (ticks, handle)
     }
 
-    fn stream(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(self.stream.as_mut().expect("only dropping takes it"))
-    }
-}
-
-impl AsyncRead for ClientIo {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        ready!(this.stream().poll_read(cx, buffer))?;
-        let bytes = &buffer.filled()[before..];
-        if !bytes.is_empty() {
-            this.pulse.read();
-            if let Some(framing) = &mut this.framing
-                && let Some(request) = framing.look(bytes)
-            {
-                this.pulse.ambiguous.store(request, Relaxed);
-            }
+    fn pass(ticks: &Ticks, handle: &Handle, time: Duration) -> Phase {
+        for _ in 0..Ticks::in_ticks(time) {
+            ticks.advance();
+            handle.sweep(Duration::from_secs(1));
         }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ClientIo {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().stream().poll_write(cx, bytes)
+        handle.phase()
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream().poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.get_mut().stream().poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.pulse.abort.load(Relaxed) {
-            return Poll::Ready(Ok(())); // the reset follows when the socket is dropped
+    #[test]
+    fn a_head_that_trickles_in_is_cut_off() {
+        let (ticks, handle) = handle();
+        for _ in 0..29 {
+            handle.pulse.read(); // a byte each second does not help
+            assert_eq!(pass(&ticks, &handle, Duration::from_secs(1)), Phase::Open);
         }
-        this.stream().poll_shutdown(cx)
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(2)), Phase::Now);
     }
-}
 
-impl Drop for ClientIo {
-    fn drop(&mut self) {
-        let Some(stream) = self.stream.take() else { return };
-        if self.pulse.abort.load(Relaxed) {
-            // with no time to linger the kernel sends a reset; if it will not, the visitor sees an end too early
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-        } else if self.pulse.leftovers.load(Relaxed) {
-            let _ = self.leave.send(stream); // a worker that is gone closes it now
-        }
+    #[test]
+    fn an_idle_connection_is_closed_gracefully_and_a_busy_one_never() {
+        let (ticks, handle) = handle();
+        let ongoing = Ongoing::begin(&handle.pulse);
+        assert_eq!(pass(&ticks, &handle, Duration::from_hours(1)), Phase::Open);
+        drop(ongoing);
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(70)), Phase::Open);
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(10)), Phase::Graceful);
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_is_given_up_only_while_it_is_wanted() {
+        let (ticks, handle) = handle();
+        let _ongoing = Ongoing::begin(&handle.pulse);
+        handle.pulse.read();
+        assert_eq!(pass(&ticks, &handle, Duration::from_mins(10)), Phase::Open, "the instance is not reading");
+        handle.pulse.starving(true);
+        handle.pulse.read();
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(59)), Phase::Open);
+        handle.pulse.read();
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(59)), Phase::Open, "a piece came");
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(5)), Phase::Now);
+    }
+
+    #[test]
+    fn the_last_phase_lingers_for_a_request_under_way() {
+        let (ticks, handle) = handle();
+        let ongoing = Ongoing::begin(&handle.pulse);
+        handle.end(Phase::Last);
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(5)), Phase::Last, "busy");
+        drop(ongoing);
+        handle.sweep(Duration::from_secs(1));
+        assert_eq!(handle.phase(), Phase::Last, "its answer may not have said that it was the last");
+        assert_eq!(pass(&ticks, &handle, Duration::from_secs(1)), Phase::Graceful);
+        handle.end(Phase::Last);
+        assert_eq!(handle.phase(), Phase::Graceful, "never back");
+        let (_, second) = self::handle();
+        second.speaks_http2();
+        second.end(Phase::Last);
+        assert_eq!(second.phase(), Phase::Graceful, "HTTP/2 says it with GOAWAY");
     }
 }

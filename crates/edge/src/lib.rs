@@ -48,6 +48,7 @@ mod routes;
 mod server;
 mod shared;
 mod site;
+mod socket;
 mod sticky;
 pub mod table;
 mod ticks;

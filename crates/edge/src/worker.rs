@@ -25,10 +25,11 @@ use tokio::{
 use crate::{
     access::AccessLog,
     compiled::Compiled,
-    connection::{ClientIo, Handle, Phase, Visitor},
+    connection::{Handle, Phase, Visitor},
     files::FileCache,
     random::Random,
     shared::Shared,
+    socket::ClientIo,
     ticks::{TICK, Ticks},
     upstream::{Plain, Upstreams},
 };

@@ -3,7 +3,7 @@
 //! One seed is one story: a few deploys, rollbacks and stops by one or two people, while verbs are lost, delayed and
 //! repeated, engines are killed before and after any effect, agents restart, instances crash, disks fill up and
 //! leases lapse. After it the world is run to rest (the host recovers what nobody finished) and the
-//! [laws](laws) are checked; those about visitors are checked at every moment.
+//! [laws] are checked; those about visitors are checked at every moment.
 //!
 //! ```console
 //! $ SLIPWAY_SIM_SEED=12345 cargo test -p engine one_seed -- --nocapture

@@ -14,6 +14,7 @@ use super::{
     link::{Actor, Link},
     mutant::Mutant,
     people::{Wish, fulfil},
+    release::Character,
     world::{Verb, World},
 };
 use crate::{
@@ -106,6 +107,12 @@ fn policy(world: &mut World) -> Policy {
 }
 
 fn wishes(world: &mut World) -> Vec<Wish> {
+    // a rare and dangerous way: back, with the database, to a release that is not well any more
+    if world.random.chance(80) && world.made[0].replicas > 0 {
+        world.made[0].character = Character::Sickens;
+        world.made[1].character = Character::Good;
+        return vec![Wish::RollbackWithDatabase, Wish::Deploy(1), Wish::Deploy(0)];
+    }
     let mut newest = 0;
     let count = world.random.between(1, 5);
     let mut wishes = vec![Wish::Deploy(0)];

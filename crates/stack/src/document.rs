@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::{EnvironmentName, Problem, Problems, Resolved, Stack, overlay, read};
+use crate::{EnvironmentName, Problem, Problems, Resolved, Stack, overlay, read, suggest};
 
 /// Largest stack file, in bytes.
 pub const LARGEST_FILE: usize = 1 << 20;
@@ -161,11 +161,22 @@ fn read_environment(document: &DeTable<'_>, name: &EnvironmentName, base: &[Prob
         if known.contains(&(problem.code, problem.span.clone(), problem.message.as_str())) {
             continue;
         }
+        if problem.code == "missing-key" {
+            problem.mend = mend_of_misnamed(document, name, &problem.key).or(problem.mend);
+        }
         problem.message = format!("in environment `{name}`: {}", problem.message);
         problem.key = format!("environment.{name}.{}", problem.key);
         problems.push(problem);
     }
     Some((stack, problems))
+}
+
+/// Where an overlay of a resource that does not exist was most likely meant for another.
+fn mend_of_misnamed(document: &DeTable<'_>, environment: &EnvironmentName, key: &str) -> Option<String> {
+    let (kind, name) = key.split_once('.')?;
+    let base = document.get(kind)?.get_ref().as_table()?;
+    let near = suggest(name, base.keys().map(|name| name.get_ref().as_ref()).take(500)).filter(|near| *near != name)?;
+    (!base.contains_key(name)).then(|| format!("did you mean `[environment.{environment}.{kind}.{near}]`?"))
 }
 
 fn accept(file_name: &str, text: &str, stack: Stack, problems: Vec<Problem>) -> Result<Stack, Problems> {

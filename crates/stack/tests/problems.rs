@@ -92,6 +92,24 @@ fn rings_are_found_wherever_they_are() {
 }
 
 #[test]
+fn an_overlay_of_a_misspelt_resource_is_pointed_to_the_right_one() {
+    let text = "app = \"x\"\n[service.api]\nrun = \"a\"\n[environment.dev]\ntarget = \"local\"\n\
+                [environment.dev.service.apii]\nsize = { replicas = 2 }\n";
+    let problems = check("slipway.toml", text).to_string();
+    assert!(problems.contains("in environment `dev`: service `apii` has no `run`"), "{problems}");
+    assert!(problems.contains("did you mean `[environment.dev.service.api]`?"), "{problems}");
+}
+
+#[test]
+fn a_migration_command_says_whose_files_it_runs_in() {
+    let database = "[database.main]\nengine = \"postgres:17\"\nmigrate = \"npx prisma migrate deploy\"\n";
+    let one = format!("app = \"x\"\n[service.a]\nrun = \"a\"\n{database}");
+    assert_eq!(codes(&one), Vec::<&str>::new());
+    let two = format!("{one}[service.b]\nrun = \"b\"\n");
+    assert_eq!(codes(&two), ["ambiguous-service"]);
+}
+
+#[test]
 fn warnings_do_not_stop_anything() {
     let text = "app = \"x\"\n[service.api]\nrun = \"a\"\nsize = { replicas = 0 }\n";
     let problems = check("slipway.toml", text);

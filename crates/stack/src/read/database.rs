@@ -1,7 +1,11 @@
 //! `[database.x]`: engine, migrations, backups and objectives.
 
+use std::collections::BTreeMap;
+
 use super::{section::Section, size};
-use crate::{Backup, Database, DatabaseEngine, Failover, Kind, Migrations, Objective, Period, Problem, ResourceName};
+use crate::{
+    Backup, Database, DatabaseEngine, Failover, Kind, Migrations, Objective, Period, Problem, ResourceName, Service,
+};
 
 const MOVED: [(&str, &str); 6] = [
     ("backups", "backup"),
@@ -16,7 +20,7 @@ const MOVED: [(&str, &str); 6] = [
 const BETWEEN_BACKUPS: Period = Period::from_secs(86_400);
 
 /// Reads `[database.x]`.
-pub(crate) fn read(section: Section<'_>) -> Database {
+pub(crate) fn read(section: Section<'_>, services: &BTreeMap<ResourceName, Service>) -> Database {
     let engine = read_engine(&section);
     let replicas = section.whole("replicas", 0..=100).unwrap_or(0);
     let sqlite = engine == DatabaseEngine::Sqlite;
@@ -43,7 +47,7 @@ pub(crate) fn read(section: Section<'_>) -> Database {
     let database = Database {
         engine,
         url,
-        migrations: read_migrations(&section),
+        migrations: read_migrations(&section, services),
         seed: section.text("seed"),
         replicas,
         failover,
@@ -81,7 +85,7 @@ fn read_engine(section: &Section<'_>) -> DatabaseEngine {
     DatabaseEngine::Postgres(String::new())
 }
 
-fn read_migrations(section: &Section<'_>) -> Option<Migrations> {
+fn read_migrations(section: &Section<'_>, services: &BTreeMap<ResourceName, Service>) -> Option<Migrations> {
     let folder = section.path("migrations").map(Migrations::Folder);
     let command = section.table("migrate").map(|table| {
         let run = table.text("run");
@@ -89,6 +93,11 @@ fn read_migrations(section: &Section<'_>) -> Option<Migrations> {
             table.missing("run", "write the command that migrates, for example `run = \"npx prisma migrate deploy\"`");
         }
         let service: Option<ResourceName> = table.service_name("service");
+        if !table.has("service") && services.len() != 1 {
+            let message = format!("{} does not say in the files of which service it runs", table.path.place());
+            let mend = "write `migrate = { run = \"...\", service = \"api\" }`";
+            section.notes.add(table.problem("ambiguous-service", message).with_mend(mend));
+        }
         table.finish(&[("command", "run")]);
         Migrations::Command { run: run.unwrap_or_default(), service }
     });

@@ -122,19 +122,18 @@ fn find_rings<'r>(edges: &Edges<'r>) -> Vec<Vec<&'r ResourceRef>> {
         while let Some(next) = open.last_mut().map(Iterator::next) {
             match next {
                 Some(next) if done.contains(next) => {}
-                Some(next) => match at.get(next) {
-                    Some(from) => {
+                Some(next) => {
+                    if let Some(from) = at.get(next) {
                         let mut ring = walk[*from..].to_vec();
                         let smallest = (0..ring.len()).min_by_key(|at| ring[*at]).unwrap_or_default();
                         ring.rotate_left(smallest);
                         rings.push(ring);
-                    }
-                    None => {
+                    } else {
                         at.insert(next, walk.len());
                         walk.push(next);
                         open.push(targets(next));
                     }
-                },
+                }
                 None => {
                     open.pop();
                     if let Some(left) = walk.pop() {

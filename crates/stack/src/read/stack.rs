@@ -60,6 +60,7 @@ fn read_document(root: Section<'_>) -> Stack {
     let services = all(&root, Kind::Service, service::read);
     let functions = all(&root, Kind::Function, |table| command::read_function(table, &services));
     let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));
+    let databases = all(&root, Kind::Database, |table| database::read(table, &services));
     let mut extras = BTreeMap::new();
     for kind in Kind::ALL.into_iter().filter(|kind| !extra_keys::keys(*kind).is_empty()) {
         let read = all(&root, kind, |table| extra::read(table, kind));
@@ -73,7 +74,7 @@ fn read_document(root: Section<'_>) -> Stack {
         sites: all(&root, Kind::Site, service::read_site),
         functions,
         jobs,
-        databases: all(&root, Kind::Database, database::read),
+        databases,
         caches: all(&root, Kind::Cache, store::read_cache),
         queues: all(&root, Kind::Queue, store::read_queue),
         buckets: all(&root, Kind::Bucket, store::read_bucket),

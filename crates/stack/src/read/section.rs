@@ -386,7 +386,9 @@ impl<'s> Entry<'s> {
     /// Notes the variables a text takes.
     pub(crate) fn check_template(&self, text: &str) {
         match template::variables(text) {
-            Ok(names) => {
+            Ok(mut names) => {
+                names.sort_unstable();
+                names.dedup();
                 let (span, key) = (self.value.span(), self.path.to_string());
                 let uses = names.into_iter().map(|name| Use {
                     variable: name.to_owned(),

@@ -3,6 +3,9 @@
 //! A story never uses the machine's own agent: each [`Story`] has a home in a temporary folder, an address on a
 //! random port, and ends every process it started.
 
+#![expect(clippy::missing_panics_doc, reason = "a story that goes wrong panics: that is its whole point")]
+#![expect(clippy::return_self_not_must_use, reason = "expectations are made for their panics")]
+
 mod load;
 mod project;
 

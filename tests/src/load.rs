@@ -107,7 +107,7 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn fail(&self, what: String) {
+    fn fail(&self, what: impl std::fmt::Display) {
         self.failures.lock().expect("no visitor panics").push(format!("{} {what}", jiff::Timestamp::now()));
     }
 
@@ -219,7 +219,7 @@ async fn echoes(shared: Arc<Shared>, address: SocketAddr, host: &'static str) {
     let mut count = 0u64;
     while !shared.stopped() {
         let Ok(stream) = TcpStream::connect(address).await else {
-            shared.fail("WebSocket: no connection".to_owned());
+            shared.fail("WebSocket: no connection");
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };

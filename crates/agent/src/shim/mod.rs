@@ -45,6 +45,9 @@ pub use spec::{Limits, Spec};
 /// something else. To be called before anything else in `main`: a shim must stay under a megabyte.
 pub fn dispatch(arguments: &[OsString]) -> Option<ExitCode> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str().unwrap_or("")).collect();
+    if matches!(words.first(), Some(&("shim" | "shim-exec"))) {
+        process::close_inherited();
+    }
     match words.as_slice() {
         ["shim-exec"] => Some(stage::main()),
         ["shim", _] => Some(supervise::main(Path::new(&arguments[2]), false)),

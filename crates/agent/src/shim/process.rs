@@ -104,17 +104,26 @@ pub(super) fn descendants(ancestor: u32) -> Vec<u32> {
     found
 }
 
-/// Processes of a session that a program leads, without those that ended. Sessions 0 (kernel threads, and whoever came
-/// from outside of this process namespace) and 1 belong to no program and have none.
-pub(super) fn session(id: u32) -> Vec<Stat> {
+/// Processes of the session that a program leads or led, without those that ended. Sessions 0 (kernel threads, and
+/// whoever came from outside of this process namespace) and 1 belong to no program and have none.
+pub(super) fn session(id: u32, start_time: u64) -> Vec<Stat> {
     if id <= 1 {
         return Vec::new();
     }
-    all().into_values().filter(|stat| stat.session == id && !stat.is_dead()).collect()
+    let all = all();
+    if all.get(&id).is_some_and(|leader| leader.start_time != start_time) {
+        return Vec::new();
+    }
+    all.into_values().filter(|stat| stat.session == id && !stat.is_dead()).collect()
 }
 
-/// Sends a signal to every process of a group; one that is gone is no error.
-pub(super) fn signal_group(group: u32, signal: Signal) {
+/// Sends a signal to the process group that a program leads or led; one that is gone is no error.
+///
+/// The kernel gives its id to no other process while there is one in the group or session. Once all are gone it may.
+pub(super) fn signal_group(group: u32, start_time: u64, signal: Signal) {
+    if Stat::find(group).is_some_and(|leader| leader.start_time != start_time) {
+        return;
+    }
     if let Some(id) = to_pid(group) {
         let _gone = kill_process_group(id, signal);
     }
@@ -124,6 +133,17 @@ pub(super) fn signal_group(group: u32, signal: Signal) {
 pub(super) fn signal(pid: u32, signal: Signal) {
     if let Some(id) = to_pid(pid) {
         let _gone = kill_process(id, signal);
+    }
+}
+
+/// Closes every file but stdin, stdout and stderr: those that were passed on by mistake, which would keep pipes of a
+/// stranger open for as long as a program runs. To be called before anything is opened.
+pub(super) fn close_inherited() {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return };
+    // Collected first: the list is itself an open file, and closed by then.
+    let numbers: Vec<i32> = open.filter_map(|file| file.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for number in numbers.into_iter().filter(|number| *number > 2) {
+        let _closed_already = nix::unistd::close(number);
     }
 }
 
@@ -163,7 +183,9 @@ mod tests {
     #[test]
     fn no_signal_ever_goes_to_everybody() {
         assert!(to_pid(0).is_none());
-        assert!(session(0).is_empty() && session(1).is_empty());
+        assert!(session(0, 0).is_empty() && session(1, 0).is_empty());
+        let me = Stat::find(std::process::id()).unwrap();
+        assert!(session(me.pid, me.start_time + 1).is_empty());
         assert!(to_pid(1).is_none());
         assert!(to_pid(u32::MAX).is_none());
     }

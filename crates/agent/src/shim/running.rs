@@ -271,12 +271,12 @@ impl Orphan {
     /// ended stays unknown.
     pub async fn stop(&self, grace: Duration) -> Result<Exit, ShimError> {
         let waiting = || ShimError::io("waiting for the program");
-        process::signal_group(self.record.pid, Signal::TERM);
+        process::signal_group(self.record.pid, self.record.pid_start_time, Signal::TERM);
         let ended = tokio::time::timeout(grace, gone(&self.handle)).await;
         let groups = &self.record.groups;
         groups.kill();
-        process::signal_group(self.record.pid, Signal::KILL);
-        for stat in process::session(self.record.pid) {
+        process::signal_group(self.record.pid, self.record.pid_start_time, Signal::KILL);
+        for stat in process::session(self.record.pid, self.record.pid_start_time) {
             process::signal(stat.pid, Signal::KILL);
         }
         match ended {

@@ -379,9 +379,9 @@ impl Shim {
         self.stop = Some(self.stop.map_or(kill_at, |earlier| earlier.min(kill_at)));
         match &mut self.program {
             Program::Runs { .. } if !grace.is_zero() => {
-                process::signal_group(self.record.pid, Signal::TERM);
+                process::signal_group(self.record.pid, self.record.pid_start_time, Signal::TERM);
                 // One that was stopped cannot take TERM before it goes on.
-                process::signal_group(self.record.pid, Signal::CONT);
+                process::signal_group(self.record.pid, self.record.pid_start_time, Signal::CONT);
             }
             Program::Leaves { kill_at: at, .. } => *at = (*at).min(kill_at),
             Program::Waits { .. } => self.program = Program::Over,
@@ -476,7 +476,7 @@ impl Shim {
         if program == 0 {
             return Vec::new();
         }
-        let session = process::session(program).into_iter().map(|stat| stat.pid);
+        let session = process::session(program, self.record.pid_start_time).into_iter().map(|stat| stat.pid);
         let mut found: Vec<u32> = if self.spec.starts_shims {
             session.collect()
         } else {
@@ -499,7 +499,7 @@ impl Shim {
         if !self.spec.starts_shims {
             self.groups.kill();
         }
-        process::signal_group(self.record.pid, Signal::KILL);
+        process::signal_group(self.record.pid, self.record.pid_start_time, Signal::KILL);
         for pid in self.survivors() {
             process::signal(pid, Signal::KILL);
         }

@@ -2,6 +2,8 @@
 //!
 //! `agent-test shim ...` and `agent-test shim-exec` are the real thing. The rest are small programs.
 
+mod web;
+
 use std::{
     io::{Read, Write},
     net::TcpListener,
@@ -17,7 +19,10 @@ fn main() -> ExitCode {
     }
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     match words.as_slice() {
+        ["agent", "--home", home] => agent::main(agent::Options { home: agent::home::Home::at(home) }),
         ["agent", folder, spec] => play_agent(Path::new(folder), spec),
+        ["edge", folder] => edge::main(folder.into(), edge::Options { workers: 1, ..edge::Options::default() }),
+        ["web"] => web::serve(),
         ["count", lines] => count(lines.parse().expect("a number")),
         ["serve", address] => serve(address),
         ["eat", mebibytes] => eat(mebibytes.parse().expect("a number")),

@@ -25,7 +25,7 @@ pub fn usage(record: &Record) -> Usage {
     let groups = &record.groups;
     let mut stats: Vec<Stat> = groups.members().into_iter().filter_map(Stat::find).collect();
     if stats.is_empty() {
-        stats = process::session(record.pid);
+        stats = process::session(record.pid, record.pid_start_time);
     }
     let memory = groups.memory.as_deref().and_then(working_set).unwrap_or_else(|| {
         // Pages the processes share with each other are counted once, with the first.

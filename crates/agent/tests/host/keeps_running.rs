@@ -1,0 +1,136 @@
+//! What runs goes on, whoever is killed.
+
+use std::time::Duration;
+
+use agent::protocol::Call;
+use engine::desired::InstanceState;
+
+use crate::bed::{Bed, eventually, get, kill9};
+
+const TWO: &str = r#"
+[service.api]
+run = "WEB"
+port = 4000
+health = { path = "/health", every = "1s", timeout = "1s" }
+size = { replicas = 2 }
+stop = "2s"
+drain = "2s"
+
+[route."shop.test"]
+"/" = "service.api"
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_agent_disturbs_nobody_and_the_next_one_finds_everything() {
+    // proves S3.14: instances and visitors do not depend on the agent
+    let mut bed = Bed::new().await;
+    let revision = bed.revision(TWO, &[], &[]).await;
+    bed.deploy(&revision).await;
+    let before = bed.instances().await;
+    let edge = bed.edge_pid();
+    let visitors = bed.visitors();
+    for _ in 0..2 {
+        bed.kill_agent();
+        assert_eq!(bed.get("shop.test", "/").await.unwrap().0, 200, "while there is no agent");
+        bed.start_agent().await;
+        let after = bed.until("both are ready", |seen| {
+            seen.instances.len() == 2 && seen.instances.iter().all(|one| one.state == InstanceState::Ready)
+        });
+        let after = after.await.instances;
+        let identity = |all: &[engine::desired::Instance]| {
+            all.iter().map(|one| (one.id.clone(), one.pid, one.port, one.restarts, one.started_at)).collect::<Vec<_>>()
+        };
+        assert_eq!(identity(&before), identity(&after));
+        assert_eq!(bed.edge_pid(), edge);
+        bed.until("it serves again", |seen| seen.serving.get(&revision) == Some(&100)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(visitors.all_well().await > 50);
+    let seen = bed.observe().await;
+    assert_eq!(seen.troubles, Vec::<String>::new());
+    assert!(seen.traffic[&revision].requests > 50, "{:?}", seen.traffic);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_instance_is_started_again_and_the_other_one_answers() {
+    let bed = Bed::new().await;
+    let revision = bed.revision(TWO, &[], &[]).await;
+    bed.deploy(&revision).await;
+    let before = bed.instances().await;
+    let victim = &before[0];
+    let other = &before[1];
+    kill9(victim.pid.unwrap());
+    let after = bed.until("it was started again", |seen| {
+        seen.instances.iter().any(|one| one.id == victim.id && one.state == InstanceState::Ready && one.restarts == 1)
+    });
+    let after = after.await.instances;
+    let same = after.iter().find(|one| one.id == other.id).unwrap();
+    assert_eq!((same.pid, same.restarts), (other.pid, 0), "the other was not touched");
+    assert_ne!(after.iter().find(|one| one.id == victim.id).unwrap().pid, victim.pid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_shim_is_killed_lives_on_under_a_new_one() {
+    let bed = Bed::new().await;
+    let revision = bed.revision(TWO, &[], &[]).await;
+    bed.deploy(&revision).await;
+    let before = bed.instances().await;
+    let record = bed.shim_record(&before[0].id);
+    kill9(record.shim_pid);
+    eventually("a new shim", || bed.shim_record(&before[0].id).shim_pid != record.shim_pid).await;
+    let after = bed.until("both are ready", |seen| seen.instances.iter().all(|one| one.state == InstanceState::Ready)).await;
+    assert_eq!(after.instances[0].pid, before[0].pid, "the program noticed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_edge_comes_back_and_visitors_who_knocked_meanwhile_are_answered() {
+    let bed = Bed::new().await;
+    let revision = bed.revision(TWO, &[], &[]).await;
+    bed.deploy(&revision).await;
+    for _ in 0..3 {
+        let edge = bed.edge_pid();
+        kill9(edge);
+        // The shim holds the listening socket, so this connection waits instead of being refused.
+        let (status, body) = bed.get("shop.test", "/").await.unwrap();
+        assert_eq!(status, 200, "{body}");
+        eventually("another edge", || bed.edge_pid() != edge).await;
+    }
+    let before = bed.observe().await.traffic[&revision].requests;
+    kill9(bed.edge_pid());
+    bed.get("shop.test", "/").await.unwrap();
+    assert!(bed.observe().await.traffic[&revision].requests >= before, "counters never go back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_revision_takes_over_without_losing_a_visitor() {
+    // proves S4.1, S3.14
+    let bed = Bed::new().await;
+    let first = bed.revision(TWO, &[("version", "1")], &[]).await;
+    let second = bed.revision(TWO, &[("version", "2")], &[]).await;
+    bed.deploy(&first).await;
+    let visitors = bed.visitors();
+    let slow = {
+        let address = bed.address;
+        tokio::spawn(async move { get(address, "shop.test", "/slow/800").await })
+    };
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    bed.want(&[&first, &second], &[(&first, 100)]).await;
+    bed.until("the second is ready", |seen| {
+        let ready = seen.instances.iter().filter(|one| one.revision == second && one.state == InstanceState::Ready);
+        ready.count() == 2
+    })
+    .await;
+    bed.want(&[&first, &second], &[(&first, 50), (&second, 50)]).await;
+    bed.until("half and half", |seen| seen.serving.len() == 2).await;
+    bed.deploy(&second).await;
+    assert_eq!(slow.await.unwrap().unwrap().0, 200, "who was there before the switch is answered");
+    assert!(visitors.all_well().await > 20);
+    // Nothing wanted: nothing is left.
+    bed.want(&[], &[]).await;
+    bed.until("all are gone", |seen| seen.instances.is_empty() && seen.serving.is_empty()).await;
+    assert_eq!(std::fs::read_dir(bed.folder().join("instances")).unwrap().count(), 0);
+    let answer = bed.get("shop.test", "/").await;
+    assert!(answer.is_err() || answer.as_ref().is_ok_and(|(status, _)| *status == 404), "{answer:?}");
+    bed.client().call(None, Call::Shutdown).await.unwrap();
+    eventually("the edge ended", || observe::process::find(bed.edge_pid()).unwrap().is_none_or(|one| one.state == observe::process::State::Zombie)).await;
+}

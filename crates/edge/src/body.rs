@@ -12,7 +12,14 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{connection::Ongoing, file::FileBody, instance::InFlight, traffic::Meter, upstream::Lent};
+use crate::{
+    connection::{Ongoing, Pulse},
+    file::FileBody,
+    instance::InFlight,
+    leftovers::Leftover,
+    traffic::Meter,
+    upstream::Lent,
+};
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -45,10 +52,13 @@ pub(crate) struct RequestBody(Option<Upload>);
 
 #[derive(Debug)]
 struct Upload {
-    inner: Incoming,
+    /// There until it is dropped.
+    inner: Option<Incoming>,
     left: u64,
     fate: Rc<BodyFate>,
-    connection: Arc<crate::connection::Pulse>,
+    connection: Arc<Pulse>,
+    /// HTTP/1, where the rest of a body stands between this request and the next.
+    in_the_way: bool,
 }
 
 impl RequestBody {
@@ -62,9 +72,10 @@ impl RequestBody {
         inner: Incoming,
         limit: Option<u64>,
         fate: Rc<BodyFate>,
-        connection: Arc<crate::connection::Pulse>,
+        connection: Arc<Pulse>,
+        in_the_way: bool,
     ) -> Self {
-        Self(Some(Upload { inner, left: limit.unwrap_or(u64::MAX), fate, connection }))
+        Self(Some(Upload { inner: Some(inner), left: limit.unwrap_or(u64::MAX), fate, connection, in_the_way }))
     }
 }
 
@@ -74,7 +85,8 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(upload) = &mut self.get_mut().0 else { return Poll::Ready(None) };
-        let Poll::Ready(frame) = Pin::new(&mut upload.inner).poll_frame(cx) else {
+        let Some(inner) = &mut upload.inner else { return Poll::Ready(None) };
+        let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
             upload.connection.starving(true);
             return Poll::Pending;
         };
@@ -93,7 +105,7 @@ impl Body for RequestBody {
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
                 if let Some(left) = upload.left.checked_sub(size) {
                     upload.left = left;
-                    if upload.inner.is_end_stream() {
+                    if inner.is_end_stream() {
                         upload.fate.ended.set(true);
                     }
                     Some(Ok(frame))
@@ -106,19 +118,25 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|upload| upload.inner.is_end_stream())
+        self.0.as_ref().and_then(|upload| upload.inner.as_ref()).is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |upload| upload.inner.size_hint())
+        let inner = self.0.as_ref().and_then(|upload| upload.inner.as_ref());
+        inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
         self.connection.starving(false);
-        if !self.fate.ended.get() && !self.fate.broke.get() {
+        if !self.fate.ended.get() && !self.fate.broke.get() && self.in_the_way {
             self.connection.expect_leftovers();
+            if !self.fate.too_long.get()
+                && let Some(rest) = self.inner.take()
+            {
+                self.connection.leave(Leftover::Body(rest));
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use std::{
 use http::HeaderValue;
 
 use crate::{
+    leftovers::{Bin, Leftover},
     ticks::Ticks,
     worker::{Snapshot, Worker},
 };
@@ -34,6 +35,7 @@ const NEVER: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Pulse {
     ticks: Arc<Ticks>,
+    bin: Bin,
     /// Requests in flight.
     busy: AtomicU32,
     idle_since: AtomicU32,
@@ -49,10 +51,11 @@ pub(crate) struct Pulse {
 }
 
 impl Pulse {
-    fn new(ticks: Arc<Ticks>) -> Self {
+    fn new(ticks: Arc<Ticks>, bin: Bin) -> Self {
         let now = ticks.now();
         Self {
             ticks,
+            bin,
             busy: AtomicU32::new(0),
             idle_since: AtomicU32::new(now),
             head_since: AtomicU32::new(now),
@@ -72,6 +75,11 @@ impl Pulse {
     /// Whether the answer broke off.
     pub(crate) fn aborted(&self) -> bool {
         self.abort.load(Relaxed)
+    }
+
+    /// Hands something over to be read to its end; it is closed at once if the worker is gone.
+    pub(crate) fn leave(&self, leftover: Leftover) {
+        let _ = self.bin.send(leftover);
     }
 
     /// Whether something must be read before closing.
@@ -159,9 +167,9 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(crate) fn new(ticks: &Arc<Ticks>, listener: SocketAddr) -> Self {
+    pub(crate) fn new(ticks: &Arc<Ticks>, bin: &Bin, listener: SocketAddr) -> Self {
         Self {
-            pulse: Arc::new(Pulse::new(Arc::clone(ticks))),
+            pulse: Arc::new(Pulse::new(Arc::clone(ticks), bin.clone())),
             listener,
             http2: Cell::new(false),
             phase: Cell::new(Phase::Open),
@@ -278,7 +286,7 @@ mod tests {
 
     fn handle() -> (Arc<Ticks>, Handle) {
         let ticks = Arc::new(Ticks::default());
-        let handle = Handle::new(&ticks, ([127, 0, 0, 1], 80).into());
+        let handle = Handle::new(&ticks, &tokio::sync::mpsc::unbounded_channel().0, ([127, 0, 0, 1], 80).into());
         (ticks, handle)
     }
 

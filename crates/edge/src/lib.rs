@@ -36,6 +36,7 @@ mod headers;
 mod health;
 mod holders;
 mod instance;
+mod leftovers;
 mod limit;
 mod listen;
 mod page;

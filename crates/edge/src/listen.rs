@@ -52,14 +52,35 @@ impl Source {
 /// Binds with `SO_REUSEPORT`, which lets each worker accept from a queue of its own. Another program that set it too
 /// would silently share our visitors, so the address is first bound without it.
 fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
-    drop(socket(address, false)?);
-    (0..count).map(|_| socket(address, true)).collect()
+    let both = match socket(address, Family::Both, false) {
+        Ok(_) => Family::Both,
+        // `[::]` takes IPv4 in as well, unless `0.0.0.0` is served by itself
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_any_v6(address) => {
+            socket(address, Family::Own, false)?;
+            Family::Own
+        }
+        Err(error) => return Err(error),
+    };
+    (0..count).map(|_| socket(address, both, true)).collect()
 }
 
-fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// What an IPv6 socket accepts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    /// IPv4 too.
+    Both,
+    /// IPv6 alone.
+    Own,
+}
+
+fn is_any_v6(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
+fn socket(address: SocketAddr, family: Family, shared: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        socket.set_only_v6(false)?;
+        socket.set_only_v6(family == Family::Own)?;
     }
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;

@@ -53,7 +53,7 @@ pub(crate) async fn forward(
     } else {
         let fate = Rc::new(BodyFate::default());
         let pulse = Arc::clone(&asked.visitor.handle.pulse);
-        (RequestBody::new(body, rule.max_body, Rc::clone(&fate), pulse), Some(fate))
+        (RequestBody::new(body, rule.max_body, Rc::clone(&fate), pulse, !asked.visitor.http2), Some(fate))
     };
     let mut search = Search::new(&asked, pool, &known);
     let mut next = Some(Request::from_parts(head, body));
@@ -72,7 +72,11 @@ pub(crate) async fn forward(
         match lent.sender.try_send_request(request).await {
             Ok(response) => {
                 let sticky = rule.sticky.then_some(known.as_slice());
-                if let (Some(tunnel), StatusCode::SWITCHING_PROTOCOLS) = (tunnel, response.status()) {
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    let Some(tunnel) = tunnel else {
+                        search.last = Some(taken.meter);
+                        return search.bad_gateway(accept); // nobody asked for another protocol
+                    };
                     let cookie = sticky.and_then(|held| taken.cookie(held));
                     return tunnel::open(&asked, response, tunnel, lent, taken.in_flight, &taken.meter, cookie);
                 }

@@ -11,12 +11,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::mpsc,
 };
 
 use crate::{
     connection::{Handle, Pulse},
     framing::Framing,
+    leftovers::Leftover,
 };
 
 /// The visitor's socket.
@@ -24,17 +24,20 @@ use crate::{
 pub(crate) struct ClientIo {
     /// There until it is dropped.
     stream: Option<TcpStream>,
-    /// Where it goes if something must be read first.
-    leave: mpsc::UnboundedSender<TcpStream>,
     pulse: Arc<Pulse>,
     /// HTTP/1 only.
     framing: Option<Framing>,
 }
 
 impl ClientIo {
-    pub(crate) fn new(stream: TcpStream, handle: &Handle, leave: mpsc::UnboundedSender<TcpStream>) -> Self {
+    pub(crate) fn new(stream: TcpStream, handle: &Handle) -> Self {
         let framing = (!handle.http2()).then(Framing::default);
-        Self { stream: Some(stream), leave, pulse: Arc::clone(&handle.pulse), framing }
+        Self { stream: Some(stream), pulse: Arc::clone(&handle.pulse), framing }
+    }
+
+    /// Whether an answer broke off. HTTP/2 resets the stream and not everybody else's on the connection.
+    fn resets(&self) -> bool {
+        self.framing.is_some() && self.pulse.aborted()
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
@@ -70,7 +73,11 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream().poll_write_vectored(cx, bytes)
+        let stream = self.get_mut().stream();
+        match bytes {
+            [one] => stream.poll_write(cx, one), // the cheaper system call
+            several => stream.poll_write_vectored(cx, several),
+        }
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -83,7 +90,7 @@ impl AsyncWrite for ClientIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.pulse.aborted() {
+        if this.resets() {
             return Poll::Ready(Ok(())); // the reset follows when the socket is dropped
         }
         this.stream().poll_shutdown(cx)
@@ -93,11 +100,11 @@ impl AsyncWrite for ClientIo {
 impl Drop for ClientIo {
     fn drop(&mut self) {
         let Some(stream) = self.stream.take() else { return };
-        if self.pulse.aborted() {
+        if self.resets() {
             // with no time to linger the kernel sends a reset; if it will not, the visitor sees an end too early
             let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
         } else if self.pulse.has_leftovers() {
-            let _ = self.leave.send(stream); // a worker that is gone closes it now
+            self.pulse.leave(Leftover::Socket(stream));
         }
     }
 }

@@ -16,7 +16,6 @@ use std::{
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::AsyncReadExt,
     net::TcpStream,
     sync::{mpsc, oneshot},
     task::AbortHandle,
@@ -27,6 +26,7 @@ use crate::{
     compiled::Compiled,
     connection::{Handle, Phase, Visitor},
     files::FileCache,
+    leftovers::{Bin, Leftover},
     random::Random,
     shared::Shared,
     socket::ClientIo,
@@ -39,9 +39,6 @@ const MAX_HEAD: usize = 64 * 1024;
 
 /// How long an idle connection on a removed listener is kept for a request under way.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
-
-/// How long after its last answer a visitor may go on sending a body nobody wants.
-const LEFTOVERS: Duration = Duration::from_secs(5);
 
 /// Data unacknowledged for so long, or a window closed for so long, means that the visitor is gone.
 const UNACKNOWLEDGED: Duration = Duration::from_mins(1);
@@ -79,9 +76,8 @@ pub(crate) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     connections: RefCell<HashMap<u64, Rc<Handle>, BuildHasherDefault<Plain>>>,
     next_connection: Cell<u64>,
-    /// Sockets that must be read to their end before they are closed.
-    leave: mpsc::UnboundedSender<TcpStream>,
-    leftovers: RefCell<Option<mpsc::UnboundedReceiver<TcpStream>>>,
+    bin: Bin,
+    leftovers: RefCell<Option<mpsc::UnboundedReceiver<Leftover>>>,
     http1: http1::Builder,
     http2: http2::Builder<LocalExecutor>,
 }
@@ -113,7 +109,7 @@ impl Worker {
             .initial_connection_window_size(1024 * 1024)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
-        let (leave, leftovers) = mpsc::unbounded_channel();
+        let (bin, leftovers) = mpsc::unbounded_channel();
         let snapshot = Snapshot { epoch: shared.epoch(), table: shared.table() };
         Self {
             number,
@@ -125,7 +121,7 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
-            leave,
+            bin,
             leftovers: RefCell::new(Some(leftovers)),
             http1,
             http2,
@@ -155,8 +151,8 @@ impl Worker {
         loop {
             tokio::select! {
                 _ = tick.tick() => self.sweep(),
-                Some(stream) = next(&mut leftovers) => {
-                    tokio::task::spawn_local(linger(stream));
+                Some(leftover) = next(&mut leftovers) => {
+                    tokio::task::spawn_local(leftover.read());
                 }
                 order = orders.recv() => match order {
                     Some(Order::Listen(address, listener, done)) => {
@@ -252,7 +248,7 @@ impl Worker {
     }
 
     async fn serve(self: Rc<Self>, stream: TcpStream, peer: SocketAddr, address: SocketAddr) {
-        let handle = Rc::new(Handle::new(&self.ticks, address));
+        let handle = Rc::new(Handle::new(&self.ticks, &self.bin, address));
         let number = self.next_connection.get();
         self.next_connection.set(number + 1);
         self.connections.borrow_mut().insert(number, Rc::clone(&handle));
@@ -269,7 +265,7 @@ impl Worker {
         if http2 {
             handle.speaks_http2();
         }
-        let io = TokioIo::new(ClientIo::new(stream, handle, self.leave.clone()));
+        let io = TokioIo::new(ClientIo::new(stream, handle));
         let visitor = Rc::new(Visitor::new(Rc::clone(self), Rc::clone(handle), peer, http2));
         let service = hyper::service::service_fn(move |request| crate::request::serve(Rc::clone(&visitor), request));
         if http2 {
@@ -356,16 +352,6 @@ fn prepare(listener: &TcpListener) -> std::io::Result<()> {
     // for tunnels, which have no other limit: a visitor that vanished is found out
     let keepalive = socket2::TcpKeepalive::new().with_time(UNACKNOWLEDGED).with_interval(Duration::from_secs(15));
     socket.set_tcp_keepalive(&keepalive)
-}
-
-/// Reads what a visitor is still sending after its last answer, and throws it away. Closing a socket with unread
-/// bytes sends a reset, which can overtake the answer (RFC 9112 section 9.6).
-async fn linger(mut stream: TcpStream) {
-    let drain = async {
-        let mut waste = vec![0; 16 * 1024];
-        while stream.read(&mut waste).await.is_ok_and(|read| read > 0) {}
-    };
-    let _ = tokio::time::timeout(LEFTOVERS, drain).await;
 }
 
 /// Errors of `accept` that concern one visitor only.

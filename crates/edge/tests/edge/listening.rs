@@ -64,6 +64,26 @@ fn listeners_come_and_go_without_touching_each_other() {
 }
 
 #[test]
+fn all_addresses_of_both_families_can_be_served_side_by_side() {
+    let edge = Running::start();
+    let app = App::saying("x");
+    let pools = [("p", crate::support::pool(vec![upstream("i", app.address)]))];
+    let mut table = edge.table(vec![crate::support::to_pool("/", "p")], &pools);
+    let port = edge.address.port();
+    table.listeners[0].address = SocketAddr::from(([0, 0, 0, 0], port));
+    let mut second = table.listeners[0].clone();
+    second.address = SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port));
+    table.listeners.push(second);
+    let status = edge.put(&table);
+    if status.refused.values().all(|reason| reason.contains("no address")) && !status.refused.is_empty() {
+        return; // a machine without IPv6
+    }
+    assert_eq!(status.listening.len(), 2, "{:?}", status.refused);
+    assert_eq!(Client::connect(SocketAddr::from(([127, 0, 0, 1], port))).get("/").text(), "x");
+    assert_eq!(Client::connect(SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, port))).get("/").text(), "x");
+}
+
+#[test]
 fn both_workers_accept() {
     let edge = Running::start();
     let app = App::saying("x");

@@ -80,6 +80,18 @@ fn a_route_without_websocket_never_upgrades() {
 }
 
 #[test]
+fn an_upgrade_nobody_asked_for_is_not_passed_on() {
+    let edge = Running::start();
+    let app = crate::support::RawApp::start(|mut client, _| {
+        client.request();
+        client.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n");
+        let _ = client.rest();
+    });
+    edge.serve(vec![upstream("i", app.address)]);
+    assert_eq!(edge.get("/").status, 502);
+}
+
+#[test]
 fn an_instance_that_declines_to_upgrade_answers_as_usual() {
     let edge = Running::start();
     let app = App::echoing();

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use agent::protocol::{Call, Reply};
 use engine::{
     desired::InstanceState,
-    journal::{DeployKind, Entry, Event, Outcome, Start},
+    journal::{DeployKind, Entry, Event, Outcome, Start, Step},
     target::{Fence, Task, TaskEnd, TargetError},
 };
 use stack::Revision;
@@ -105,16 +105,16 @@ run = "no-such-program --port 1"
 port = 4000
 
 [job.match]
-run = "./missing.sh"
+run = "./match.sh"
 schedule = "@daily"
 
 [variable]
 TOKEN = { secret = true, min_length = 10 }
 LEVEL = { one_of = ["a", "b"] }
 "#;
-    let revision = bed.revision(text, &[("x", "y")], &[("LEVEL", "c")]).await;
+    let revision = bed.revision(text, &[("match.sh", "exit 0")], &[("LEVEL", "c")]).await;
     let Err(TargetError::Failed { reason }) = bed.task(Task::Preflight { revision }).await else { panic!() };
-    for part in ["5 reasons", "TOKEN", "LEVEL", "`no-such-program` was not found", "`./missing.sh` is not among", "cannot listen on"] {
+    for part in ["5 reasons", "TOKEN", "LEVEL", "`no-such-program` was not found", "`match.sh` is not an executable file", "cannot listen on"] {
         assert!(reason.contains(part), "{part} in {reason}");
     }
     drop(taken);
@@ -162,6 +162,7 @@ async fn a_deploy_whose_engine_fell_silent_is_brought_to_its_end_by_the_host() {
     bed.call(Call::Append { entry: begun(1, Some(&good)), fence }).await.unwrap();
     let wanted = Event::Wanted { revision: Some(new.clone()), version: "2".to_owned(), number: 2, commit: None };
     bed.call(Call::Append { entry: entry(1, wanted), fence }).await.unwrap();
+    bed.call(Call::Append { entry: entry(1, Event::StepStarted { step: Step::Start }), fence }).await.unwrap();
     let desired = engine::desired::Desired {
         running: [good.clone(), new.clone()].into(),
         traffic: [(good.clone(), 100)].into(),

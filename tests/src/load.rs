@@ -190,7 +190,8 @@ async fn uploads(shared: Arc<Shared>, address: SocketAddr, host: &'static str) {
                 Some((Ok::<_, Infallible>(Frame::data(chunk)), sent + 1))
             }
         }));
-        let request = Request::post("/upload").header("host", host).body(BodyExt::boxed_unsync(body)).expect("a request");
+        let request =
+            Request::post("/upload").header("host", host).body(BodyExt::boxed_unsync(body)).expect("a request");
         let answer = tokio::time::timeout(Duration::from_secs(30), async {
             let mut client = connect(address).await?;
             let response = client.send_request(request).await.map_err(|error| format!("POST /upload: {error:?}"))?;

@@ -30,7 +30,11 @@ impl Outcome {
     /// The outcome, if the code is `code`; otherwise panics with everything that was printed.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "exit code {}, expected {code}\n--- stdout\n{}\n--- stderr\n{}", self.code, self.stdout, self.stderr);
+        assert_eq!(
+            self.code, code,
+            "exit code {}, expected {code}\n--- stdout\n{}\n--- stderr\n{}",
+            self.code, self.stdout, self.stderr
+        );
         self
     }
 
@@ -180,7 +184,8 @@ listen = ["{}"]
         use std::io::{Read, Write};
         let mut stream = std::net::TcpStream::connect(self.address).map_err(|error| error.to_string())?;
         stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(|error| error.to_string())?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: harbour.test\r\nConnection: close\r\n\r\n").map_err(|error| error.to_string())?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: harbour.test\r\nConnection: close\r\n\r\n")
+            .map_err(|error| error.to_string())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
@@ -202,7 +207,7 @@ listen = ["{}"]
 
     /// Process id of this story's edge.
     pub fn edge_pid(&self) -> Option<i32> {
-        pid_of(&self.home().join("edge/shim.json"))
+        pid_of(&self.home().join("edge/shim/shim.json"))
     }
 
     /// kill -9.

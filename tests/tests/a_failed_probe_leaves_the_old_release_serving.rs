@@ -47,7 +47,8 @@ fn a_release_that_crashes_at_once_fails_fast_with_its_last_words() {
 fn a_release_that_answers_with_errors_is_rolled_back_while_it_bakes() {
     let tables = "[environment.dev.service.web]\nsize = { replicas = 1 }\n";
     let story = Story::harbour_with("", tables);
-    let stack = story.read("slipway.toml").replace("target = \"local\"", "target = \"local\"\nrollout = \"100% for 20s\"");
+    let stack =
+        story.read("slipway.toml").replace("target = \"local\"", "target = \"local\"\nrollout = \"100% for 20s\"");
     story.write("slipway.toml", &stack);
     story.deploy();
     let load = Load::start(story.address, "harbour.test", 2);

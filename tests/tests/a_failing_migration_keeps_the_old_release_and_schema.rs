@@ -15,9 +15,12 @@ fn tables(story: &Story) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         use sqlx::Connection;
-        let mut db = sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("the database");
-        let rows: Vec<(String,)> =
-            sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetch_all(&mut db).await.expect("its tables");
+        let mut db =
+            sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("the database");
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+            .fetch_all(&mut db)
+            .await
+            .expect("its tables");
         rows.into_iter().map(|(name,)| name).collect()
     })
 }
@@ -31,7 +34,10 @@ fn a_failing_migration_keeps_the_old_release_and_schema() {
 
     story.write("migrations/002_crew.up.sql", "CREATE TABLE crew (id INTEGER PRIMARY KEY);");
     story.write("migrations/002_crew.down.sql", "DROP TABLE crew;");
-    story.write("migrations/003_cargo.up.sql", "CREATE TABLE cargo (id INTEGER PRIMARY KEY);\nINSERT INTO nowhere VALUES (1);\n");
+    story.write(
+        "migrations/003_cargo.up.sql",
+        "CREATE TABLE cargo (id INTEGER PRIMARY KEY);\nINSERT INTO nowhere VALUES (1);\n",
+    );
     story.mark("two");
     let failed = story.slipway(&["deploy", "--yes"]).expect(1);
     assert!(failed.stderr.contains("003_cargo.up.sql:2"), "file and line: {}", failed.stderr);

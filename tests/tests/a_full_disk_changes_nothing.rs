@@ -10,7 +10,11 @@ struct Disk(std::path::PathBuf);
 impl Disk {
     fn new(path: std::path::PathBuf) -> Self {
         std::fs::create_dir_all(&path).expect("a folder");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs"]).arg(&path).status().expect("mount runs");
+        let done = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=120m,mode=0700", "tmpfs"])
+            .arg(&path)
+            .status()
+            .expect("mount runs");
         assert!(done.success(), "this story needs a small disk of its own: run it as root");
         Self(path)
     }

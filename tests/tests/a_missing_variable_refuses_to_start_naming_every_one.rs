@@ -19,8 +19,23 @@ LOG_LEVEL  = { one_of = ["debug", "info"], default = "info" }
     assert!(story.get("/").is_err(), "nothing was started");
 
     let short = "k3eping-watch";
-    let refused = story.slipway(&["deploy", "--yes", "--set", &format!("API_SECRET={short}"), "--set", "MAIL_FROM=nobody", "--set", "LOG_LEVEL=loud"]).expect(3);
-    assert!(refused.stderr.contains("variable `API_SECRET` is 13 characters in environment `dev`, expected at least 32"), "{}", refused.stderr);
+    let refused = story
+        .slipway(&[
+            "deploy",
+            "--yes",
+            "--set",
+            &format!("API_SECRET={short}"),
+            "--set",
+            "MAIL_FROM=nobody",
+            "--set",
+            "LOG_LEVEL=loud",
+        ])
+        .expect(3);
+    assert!(
+        refused.stderr.contains("variable `API_SECRET` is 13 characters in environment `dev`, expected at least 32"),
+        "{}",
+        refused.stderr
+    );
     assert!(refused.stderr.contains("MAIL_FROM") && refused.stderr.contains("LOG_LEVEL"), "{}", refused.stderr);
     assert!(!refused.stderr.contains(short) && !refused.stdout.contains(short), "a secret is never shown");
 
@@ -33,7 +48,8 @@ LOG_LEVEL  = { one_of = ["debug", "info"], default = "info" }
 #[test]
 fn a_secret_appears_in_no_log_and_on_no_command_line() {
     let secret = "Xo9-quite-secret-harbour-key-77-4421";
-    let story = Story::harbour_with("env = { API_SECRET = \"${API_SECRET}\" }", "[variable]\nAPI_SECRET = { secret = true }\n");
+    let story =
+        Story::harbour_with("env = { API_SECRET = \"${API_SECRET}\" }", "[variable]\nAPI_SECRET = { secret = true }\n");
     story.write(".env.dev", &format!("API_SECRET={secret}\n"));
     story.deploy();
     // the application itself printed it
@@ -49,13 +65,21 @@ fn a_secret_appears_in_no_log_and_on_no_command_line() {
             } else if path.is_file() && !path.components().any(|part| part.as_os_str() == "values") {
                 searched += 1;
                 let bytes = std::fs::read(&path).unwrap_or_default();
-                assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{} holds the secret", path.display());
+                assert!(
+                    !bytes.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                    "{} holds the secret",
+                    path.display()
+                );
             }
         }
     }
     assert!(searched > 5);
     for entry in std::fs::read_dir("/proc").expect("proc").flatten() {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        assert!(!line.windows(secret.len()).any(|window| window == secret.as_bytes()), "{} shows the secret", entry.path().display());
+        assert!(
+            !line.windows(secret.len()).any(|window| window == secret.as_bytes()),
+            "{} shows the secret",
+            entry.path().display()
+        );
     }
 }

@@ -28,7 +28,8 @@ fn a_rollback_brings_the_old_release_back() {
 
 #[test]
 fn a_rollback_brings_the_old_values_back() {
-    let story = Story::harbour_with("env = { GREETING = \"${GREETING}\" }", "[variable]\nGREETING = { default = \"ahoy\" }\n");
+    let story =
+        Story::harbour_with("env = { GREETING = \"${GREETING}\" }", "[variable]\nGREETING = { default = \"ahoy\" }\n");
     story.deploy();
     assert_eq!(story.get("/env").expect("an answer").1, "ahoy");
     story.slipway(&["deploy", "--yes", "--set", "GREETING=farewell"]).expect(0);

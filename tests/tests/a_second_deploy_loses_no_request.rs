@@ -15,7 +15,9 @@ fn a_second_deploy_loses_no_request() {
         story.deploy();
         assert_eq!(story.get("/").expect("an answer"), (200, marker.to_owned()));
         let before = load.requests();
-        until("visitors of the new release", Duration::from_secs(10), || (load.requests() > before + 200).then_some(()));
+        until("visitors of the new release", Duration::from_secs(10), || {
+            (load.requests() > before + 200).then_some(())
+        });
     }
     let report = load.stop();
     assert_eq!(report.failures, Vec::<String>::new());

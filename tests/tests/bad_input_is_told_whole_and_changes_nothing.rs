@@ -5,7 +5,8 @@ use stories::Story;
 #[test]
 fn every_problem_of_the_stack_file_in_one_run() {
     let story = Story::harbour();
-    let stack = story.read("slipway.toml").replace("port = 4000", "port = 400000\nreplcas = 3\nneeds = [\"database.nowhere\"]");
+    let stack =
+        story.read("slipway.toml").replace("port = 4000", "port = 400000\nreplcas = 3\nneeds = [\"database.nowhere\"]");
     story.write("slipway.toml", &stack);
     for command in [&["check"][..], &["deploy", "--yes"], &["build"]] {
         let refused = story.slipway(command).expect(2);
@@ -14,7 +15,10 @@ fn every_problem_of_the_stack_file_in_one_run() {
         }
     }
     let rows = story.slipway(&["check", "--json"]).expect(2).json();
-    assert!(rows.as_array().is_some_and(|rows| rows.len() >= 3 && rows.iter().all(|row| row["line"].is_u64())), "{rows}");
+    assert!(
+        rows.as_array().is_some_and(|rows| rows.len() >= 3 && rows.iter().all(|row| row["line"].is_u64())),
+        "{rows}"
+    );
     assert!(!story.home().exists(), "nothing was touched");
 }
 

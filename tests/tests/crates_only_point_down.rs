@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, process::Command};
 
 /// From top to bottom.
-const ROOMS: [&str; 10] = ["slipway", "fleet", "agent", "edge", "engine", "release", "migrate", "secrets", "observe", "stack"];
+const ROOMS: [&str; 10] =
+    ["slipway", "fleet", "agent", "edge", "engine", "release", "migrate", "secrets", "observe", "stack"];
 
 #[test]
 fn crates_only_point_down() {
@@ -23,7 +24,9 @@ fn crates_only_point_down() {
             continue;
         }
         let Some(from) = height.get(name) else {
-            wrong.push(format!("crate `{name}` has no place among the rooms; add it to ROOMS and docs/adr/0001-rooms.md"));
+            wrong.push(format!(
+                "crate `{name}` has no place among the rooms; add it to ROOMS and docs/adr/0001-rooms.md"
+            ));
             continue;
         };
         seen += 1;

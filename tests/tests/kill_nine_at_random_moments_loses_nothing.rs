@@ -13,7 +13,8 @@ fn settled(story: &Story) -> String {
         }
         let status = status.json();
         let revisions = status["traffic"].as_object().map_or(0, serde_json::Map::len);
-        let calm = status["lock"].is_null() && !status["deploys"].as_array()?.iter().any(|deploy| deploy["status"] == "running");
+        let calm = status["lock"].is_null()
+            && !status["deploys"].as_array()?.iter().any(|deploy| deploy["status"] == "running");
         let running = status["instances"].as_array()?.iter().all(|instance| instance["revision"] == status["revision"]);
         (calm && running && revisions == 1).then_some(())
     });
@@ -56,8 +57,12 @@ fn a_killed_agent_disturbs_neither_visitors_nor_deploys() {
     // at rest: the same processes go on, and the agent that comes back takes them over
     let pids = |story: &Story| {
         let status = story.status();
-        let mut pids: Vec<i64> =
-            status["instances"].as_array().expect("instances").iter().filter_map(|instance| instance["pid"].as_i64()).collect();
+        let mut pids: Vec<i64> = status["instances"]
+            .as_array()
+            .expect("instances")
+            .iter()
+            .filter_map(|instance| instance["pid"].as_i64())
+            .collect();
         pids.sort_unstable();
         pids
     };
@@ -111,7 +116,12 @@ fn a_killed_edge_loses_only_what_was_in_its_hands() {
     }
     let report = load.stop();
     // each kill breaks at most the connections that were open: the clients', one upload, one WebSocket
-    assert!(report.failures.len() <= rounds * (clients + 2), "{} failures: {:#?}", report.failures.len(), report.failures);
+    assert!(
+        report.failures.len() <= rounds * (clients + 2),
+        "{} failures: {:#?}",
+        report.failures.len(),
+        report.failures
+    );
 }
 
 #[test]
@@ -123,7 +133,10 @@ fn a_killed_instance_comes_back_by_itself() {
     until("two ready instances again", Duration::from_secs(20), || {
         let status = story.status();
         let instances = status["instances"].as_array()?;
-        let ready = instances.iter().filter(|instance| instance["state"]["is"] == "ready" && instance["pid"].as_i64() != Some(pid)).count();
+        let ready = instances
+            .iter()
+            .filter(|instance| instance["state"]["is"] == "ready" && instance["pid"].as_i64() != Some(pid))
+            .count();
         (ready == 2).then_some(())
     });
     assert_eq!(story.get("/").expect("an answer").0, 200);

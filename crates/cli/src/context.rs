@@ -52,14 +52,16 @@ impl Place {
             Some(file) => file.clone(),
             None => find_upwards("slipway.toml")?,
         };
-        let text = std::fs::read(&path)
-            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())).hint("slipway init writes a first one"))?;
-        let text = String::from_utf8(text)
-            .map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))?;
+        let text = std::fs::read(&path).map_err(|error| {
+            Failure::usage(format!("cannot read {}: {error}", path.display())).hint("slipway init writes a first one")
+        })?;
+        let text =
+            String::from_utf8(text).map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = std::path::absolute(folder)
             .map_err(|error| Failure::usage(format!("cannot find the folder of {}: {error}", path.display())))?;
-        let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name =
+            path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
         Ok(Project { name, folder, text })
     }
 
@@ -75,20 +77,23 @@ impl Place {
         }
         match known.as_slice() {
             [only] => Ok(only.clone()),
-            _ => Err(Failure::usage("this stack has several environments").hint(format!("add --env with one of {}", list(&known)))),
+            _ => Err(Failure::usage("this stack has several environments")
+                .hint(format!("add --env with one of {}", list(&known)))),
         }
     }
 
     /// The stack with the environment's overlay applied; every problem at once otherwise.
     pub(crate) fn resolve(&self, project: &Project) -> Result<Resolved, Failure> {
         let environment = self.environment(project)?;
-        stack::resolve(&project.name, &project.text, &environment).map_err(|problems| Failure::Problems(problems, Exit::Usage))
+        stack::resolve(&project.name, &project.text, &environment)
+            .map_err(|problems| Failure::Problems(problems, Exit::Usage))
     }
 
     /// Folder of this machine's agent.
     pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
         if let Some(home) = &self.home {
-            return std::path::absolute(home).map_err(|error| Failure::usage(format!("--home {}: {error}", home.display())));
+            return std::path::absolute(home)
+                .map_err(|error| Failure::usage(format!("--home {}: {error}", home.display())));
         }
         if rustix::process::geteuid().is_root() {
             return Ok(PathBuf::from("/var/lib/slipway"));
@@ -96,23 +101,32 @@ impl Place {
         if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|state| !state.is_empty()) {
             return Ok(Path::new(&state).join("slipway"));
         }
-        let user = std::env::home_dir().ok_or_else(|| Failure::usage("no home folder is known").hint("add --home DIR"))?;
+        let user =
+            std::env::home_dir().ok_or_else(|| Failure::usage("no home folder is known").hint("add --home DIR"))?;
         Ok(user.join(".local/state/slipway"))
     }
 }
 
 /// The file in this folder or the nearest one above.
 fn find_upwards(name: &str) -> Result<PathBuf, Failure> {
-    let here = std::env::current_dir().map_err(|error| Failure::usage(format!("cannot find the current folder: {error}")))?;
+    let here =
+        std::env::current_dir().map_err(|error| Failure::usage(format!("cannot find the current folder: {error}")))?;
     here.ancestors().map(|folder| folder.join(name)).find(|path| path.is_file()).ok_or_else(|| {
-        Failure::usage(format!("no {name} in {} or a folder above", here.display())).hint("slipway init writes a first one")
+        Failure::usage(format!("no {name} in {} or a folder above", here.display()))
+            .hint("slipway init writes a first one")
     })
 }
 
 fn unknown_environment(name: &str, known: &[EnvironmentName]) -> Failure {
     let mut problems = Problems::new();
-    let mend = if known.is_empty() { "add [environment.…] to the stack file".to_owned() } else { format!("use one of {}", list(known)) };
-    problems.push(Problem::error("unknown-environment", "", format!("no environment `{name}` in this stack")).with_mend(mend));
+    let mend = if known.is_empty() {
+        "add [environment.…] to the stack file".to_owned()
+    } else {
+        format!("use one of {}", list(known))
+    };
+    problems.push(
+        Problem::error("unknown-environment", "", format!("no environment `{name}` in this stack")).with_mend(mend),
+    );
     Failure::Problems(problems, Exit::Usage)
 }
 
@@ -200,9 +214,9 @@ fn binary() -> Result<PathBuf, Failure> {
 
 /// Who does this, as records name it: `user@machine`.
 pub(crate) fn whoami() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| {
-        format!("uid{}", rustix::process::getuid().as_raw())
-    });
+    let user = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_else(|_| format!("uid{}", rustix::process::getuid().as_raw()));
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{user}@{machine}")
 }

@@ -79,7 +79,8 @@ pub(crate) type Done = Result<Exit, Failure>;
 
 impl From<engine::target::TargetError> for Failure {
     fn from(error: engine::target::TargetError) -> Self {
-        let exit = if matches!(error, engine::target::TargetError::Locked { .. }) { Exit::Locked } else { Exit::Failed };
+        let exit =
+            if matches!(error, engine::target::TargetError::Locked { .. }) { Exit::Locked } else { Exit::Failed };
         Self::Message { exit, message: error.to_string(), hint: None }
     }
 }

@@ -1,6 +1,7 @@
 //! The `slipway` program: parses arguments, prints, sets the exit code. No logic of its own.
 
 mod args;
+mod begin;
 mod commands;
 mod context;
 mod draw;

@@ -76,7 +76,11 @@ impl Printer {
         std::io::stdin()
             .read_line(&mut answer)
             .map_err(|error| Failure::new(format!("cannot read the answer: {error}")))?;
-        if matches!(answer.trim(), "y" | "Y" | "yes") { Ok(()) } else { Err(Failure::new("stopped, nothing was changed")) }
+        if matches!(answer.trim(), "y" | "Y" | "yes") {
+            Ok(())
+        } else {
+            Err(Failure::new("stopped, nothing was changed"))
+        }
     }
 }
 

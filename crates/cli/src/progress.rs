@@ -1,6 +1,12 @@
 //! Shows a deploy as it goes: a moving line for a person, plain lines in CI.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use engine::{
     journal::{DeployKind, Outcome, Step},
@@ -16,6 +22,8 @@ pub(crate) struct Progress {
     printer: Printer,
     /// The moving line; `None` where nobody watches.
     line: Option<ProgressBar>,
+    /// Ctrl-C was pressed.
+    stop: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -28,7 +36,33 @@ impl Progress {
             }
             line
         });
-        Self { printer, line }
+        let stop = Arc::default();
+        Self { printer, line, stop }
+    }
+
+    /// Listens for Ctrl-C from now on: the first is a request to stop safely, the second an order.
+    pub(crate) fn listen(&self) {
+        let progress = self.clone();
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if progress.stop.swap(true, Ordering::Relaxed) {
+                    progress.end();
+                    std::process::exit(130);
+                }
+                progress.say("    stopping safely; press Ctrl-C once more to leave at once and let the host clean up");
+            }
+        });
+    }
+
+    /// Passes the request to stop on to a build.
+    pub(crate) fn when_asked_to_stop(&self, build: release::Stop) -> tokio::task::JoinHandle<()> {
+        let stop = Arc::clone(&self.stop);
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            build.request();
+        })
     }
 
     /// Where it prints.
@@ -70,10 +104,17 @@ impl Progress {
 }
 
 impl Watcher for Progress {
+    fn asked_to_stop(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     fn see(&mut self, seen: &Seen<'_>) {
         match seen {
             Seen::Recovering { deploy, by } => {
-                self.say(format_args!("  {} deploy #{deploy} of {by} was not finished: cleaning up first", paint(WARN, "!")));
+                self.say(format_args!(
+                    "  {} deploy #{deploy} of {by} was not finished: cleaning up first",
+                    paint(WARN, "!")
+                ));
             }
             Seen::Started { deploy, kind: DeployKind::AutomaticRollback } => {
                 self.say(format_args!("  {} going back to the release before, as deploy #{deploy}", paint(WARN, "!")));
@@ -88,7 +129,9 @@ impl Watcher for Progress {
                 Some(line) => line.set_message((*text).to_owned()),
                 None => self.printer.say(format_args!("    {text}")),
             },
-            Seen::Stage { percent } => self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %")))),
+            Seen::Stage { percent } => {
+                self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %"))))
+            }
             Seen::Ended { outcome, .. } => {
                 self.end();
                 match outcome {

@@ -22,6 +22,8 @@ pub struct Policy {
     pub troubles: Duration,
     /// How long a verb is tried again while its host does not answer.
     pub patience: Duration,
+    /// How long to wait for a lease that somebody else holds.
+    pub lock_wait: Duration,
     /// Between two looks at the environment.
     pub poll: Duration,
     /// When a new revision counts as worse than the old one.
@@ -64,7 +66,8 @@ impl Default for Policy {
             drain: Duration::from_mins(1),
             troubles: Duration::from_secs(5),
             patience: Duration::from_secs(30),
-            poll: Duration::from_millis(50),
+            lock_wait: Duration::ZERO,
+            poll: Duration::from_millis(20),
             limits: Limits::default(),
             migrations_down: None,
         }

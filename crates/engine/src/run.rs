@@ -34,6 +34,9 @@ pub(crate) enum Why {
     Engine(EngineError),
 }
 
+/// Why a deploy ends that a person asked to stop.
+const ASKED: &str = "stopped, as was asked";
+
 /// What a look at the environment says.
 enum Look {
     Done,
@@ -93,7 +96,7 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             let event = Event::Reverting { revision: down.0, migrations: down.1 };
             self.append(event).await.map_err(|error| Stopped { step: Step::Preflight, why: Why::Engine(error) })?;
         }
-        let mut resolve = resolve;
+        let (mut resolve, mut draining) = (resolve, false);
         for planned in &plan.steps {
             if matches!(planned, Planned::Ship { .. } | Planned::Preflight { .. } | Planned::Record) {
                 continue;
@@ -105,6 +108,11 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 if *percent == 100 && resolve == Resolve::UntilCommit {
                     resolve = Resolve::OnlyForward;
                 }
+            }
+            draining |= step == Step::Drain;
+            self.stoppable = resolve == Resolve::MayStop && !draining;
+            if self.asked_to_stop() {
+                return Err(stopped(Why::Bad(ASKED.to_owned())));
             }
             let began = self.step_started(step).await.map_err(|error| stopped(Why::Engine(error)))?;
             self.carry_out_one(planned, plan, policy, resolve).await.map_err(stopped)?;
@@ -199,6 +207,9 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             }
             if since(now, began) >= deadline {
                 return Ok(Waited::Late(text));
+            }
+            if self.asked_to_stop() {
+                return Ok(Waited::Bad(ASKED.to_owned()));
             }
             self.say(&text);
             if let Some(desired) = desired.filter(|_| !taken && since(now, began) > Duration::from_secs(1)) {
@@ -303,6 +314,9 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 }
             } else {
                 missing = None;
+            }
+            if self.asked_to_stop() {
+                return Err(Why::Bad(ASKED.to_owned()));
             }
             let left = period.saturating_sub(since(now, began));
             if left.is_zero() {

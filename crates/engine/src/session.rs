@@ -36,6 +36,8 @@ pub(crate) struct Session<'a, T, C> {
     pub(crate) notes: Vec<String>,
     /// Something was left undone.
     pub(crate) partial: bool,
+    /// What is being done may be stopped by a person, since there is a way back.
+    pub(crate) stoppable: bool,
     pub(crate) policy: Policy,
     ttl: Duration,
     renewed: jiff::Timestamp,
@@ -60,7 +62,7 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
             let error = match target.lock(holder, ttl).await {
                 Ok(fence) => {
                     let (holder, number, notes, said) = (holder.to_owned(), 0, Vec::new(), String::new());
-                    let (partial, renewed, last_entry) = (false, asked, None);
+                    let (partial, stoppable, renewed, last_entry) = (false, false, asked, None);
                     return Ok(Self {
                         target,
                         clock,
@@ -71,6 +73,7 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
                         held: None,
                         notes,
                         partial,
+                        stoppable,
                         policy,
                         ttl,
                         renewed,
@@ -84,9 +87,17 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
             let ours = matches!(&error, TargetError::Locked { holder: other, .. } if unsure && other == holder);
             unsure |= matches!(&error, TargetError::Unreachable { .. });
             let spent = since(clock.now(), began);
-            let again = ours || matches!(&error, TargetError::Unreachable { .. });
-            if !again || spent + wait > policy.patience.max(ttl + ttl / 2) {
+            let (again, limit) = match &error {
+                TargetError::Unreachable { .. } => (true, policy.patience.max(ttl + ttl / 2)),
+                TargetError::Locked { .. } if ours => (true, policy.patience.max(ttl + ttl / 2)),
+                TargetError::Locked { .. } => (spent < policy.lock_wait, policy.lock_wait + wait),
+                _ => (false, Duration::ZERO),
+            };
+            if !again || spent + wait > limit {
                 return Err(EngineError::of(error, "take the lock", tries, millis(spent)));
+            }
+            if let TargetError::Locked { holder, .. } = &error {
+                watcher.see(&Progress::Note { text: &format!("waiting for the lock of {holder}") });
             }
             clock.sleep(wait).await;
             wait = (wait * 2).min(LONGEST_WAIT);
@@ -187,6 +198,11 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
         self.append(Event::StepEnded { step, millis }).await?;
         self.watcher.see(&Progress::StepEnded { step, millis });
         Ok(())
+    }
+
+    /// A person asked to stop, and it can be done.
+    pub(crate) fn asked_to_stop(&self) -> bool {
+        self.stoppable && self.watcher.asked_to_stop()
     }
 
     /// Tells the watcher, once until it changes.

@@ -4,10 +4,16 @@ use stack::Revision;
 
 use crate::journal::{DeployKind, Outcome, Step};
 
-/// Is told what happens, as it happens. What it does with it changes nothing.
+/// Is told what happens, as it happens, and may ask to stop.
 pub trait Watcher: Send {
     /// Something happened.
     fn see(&mut self, progress: &Progress<'_>);
+
+    /// Whether the person asked to stop. A deploy that can still be undone is undone then; one that is past that goes
+    /// on to its end.
+    fn asked_to_stop(&self) -> bool {
+        false
+    }
 }
 
 /// Sees nothing.

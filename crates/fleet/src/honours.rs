@@ -1,7 +1,8 @@
 //! Which parts of a stack this target can make real. What it cannot is said, never ignored.
 
 use stack::{
-    CommandSource, DataClass, DatabaseEngine, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source, TargetKind,
+    CommandSource, DataClass, DatabaseEngine, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source,
+    TargetKind,
 };
 
 /// Everything of the resolved stack that a fleet of one host cannot honour.
@@ -23,7 +24,10 @@ pub fn honours(resolved: &Resolved) -> Problems {
             Problem::error(
                 "target-unavailable",
                 format!("environment.{}.target", resolved.name),
-                format!("environment `{}` has target `{target}`, and this build of slipway deploys to `local`", resolved.name),
+                format!(
+                    "environment `{}` has target `{target}`, and this build of slipway deploys to `local`",
+                    resolved.name
+                ),
             )
             .with_mend("deploy an environment with target = \"local\""),
         );
@@ -71,8 +75,16 @@ pub fn honours(resolved: &Resolved) -> Problems {
             );
         }
     }
-    let caches = stack.caches.iter().filter(|(_, cache)| cache.url.is_none()).map(|(name, cache)| (Kind::Cache, name, &cache.engine));
-    let queues = stack.queues.iter().filter(|(_, queue)| queue.url.is_none()).map(|(name, queue)| (Kind::Queue, name, &queue.engine));
+    let caches = stack
+        .caches
+        .iter()
+        .filter(|(_, cache)| cache.url.is_none())
+        .map(|(name, cache)| (Kind::Cache, name, &cache.engine));
+    let queues = stack
+        .queues
+        .iter()
+        .filter(|(_, queue)| queue.url.is_none())
+        .map(|(name, queue)| (Kind::Queue, name, &queue.engine));
     for (kind, name, engine) in caches.chain(queues) {
         refuse(
             format!("{kind}.{name}.url"),
@@ -112,26 +124,48 @@ fn safety(resolved: &Resolved) -> Vec<Problem> {
     for (name, database) in &resolved.stack.databases {
         let key = |key: &str| format!("database.{name}.{key}");
         if database.replicas > 0 {
-            note(key("replicas"), format!("database `{name}` has replicas, which target `local` does not make"), "deploy to target `kubernetes` or `aws`, or set replicas = 0 for this environment");
+            note(
+                key("replicas"),
+                format!("database `{name}` has replicas, which target `local` does not make"),
+                "deploy to target `kubernetes` or `aws`, or set replicas = 0 for this environment",
+            );
         }
         if database.failover == Failover::Automatic {
-            note(key("failover"), format!("database `{name}` fails over by itself, which target `local` does not do"), "deploy to target `kubernetes` or `aws`, or set failover = \"none\" for this environment");
+            note(
+                key("failover"),
+                format!("database `{name}` fails over by itself, which target `local` does not do"),
+                "deploy to target `kubernetes` or `aws`, or set failover = \"none\" for this environment",
+            );
         }
         if database.backup.is_some() {
-            note(key("backup"), format!("database `{name}` has a backup plan, which target `local` does not carry out; each deploy copies a SQLite file before it migrates"), "deploy to target `kubernetes` or `aws`, or leave `backup` to those environments");
+            note(
+                key("backup"),
+                format!(
+                    "database `{name}` has a backup plan, which target `local` does not carry out; each deploy copies a SQLite file before it migrates"
+                ),
+                "deploy to target `kubernetes` or `aws`, or leave `backup` to those environments",
+            );
         }
     }
-    let scaled = resolved.stack.services.iter().filter(|(_, service)| service.size.replicas.max > service.size.replicas.min);
+    let scaled =
+        resolved.stack.services.iter().filter(|(_, service)| service.size.replicas.max > service.size.replicas.min);
     for (name, service) in scaled {
         let message = format!(
             "service `{name}` scales from {} to {} replicas, and target `local` keeps {}",
             service.size.replicas.min, service.size.replicas.max, service.size.replicas.min
         );
-        note(format!("service.{name}.size.replicas"), message, "write one number for this environment, or deploy to target `kubernetes` or `aws`");
+        note(
+            format!("service.{name}.size.replicas"),
+            message,
+            "write one number for this environment, or deploy to target `kubernetes` or `aws`",
+        );
     }
     if let Some(alarm) = first(resolved.stack.alarms.keys()) {
         let message = format!("alarm `{alarm}` and its like are not watched by target `local`");
-        found.push(Problem::warning("not-on-this-target", format!("alarm.{alarm}"), message).with_mend("watch `slipway status --json` from the monitoring you have"));
+        found.push(
+            Problem::warning("not-on-this-target", format!("alarm.{alarm}"), message)
+                .with_mend("watch `slipway status --json` from the monitoring you have"),
+        );
     }
     found
 }

@@ -17,7 +17,9 @@
 mod clock;
 mod honours;
 mod local;
+mod turn;
 
 pub use clock::SystemClock;
 pub use honours::honours;
 pub use local::Local;
+pub use turn::Turn;

@@ -14,6 +14,8 @@ use engine::{
 };
 use stack::{Revision, ValuesId};
 
+use crate::Turn;
+
 /// One environment on this machine.
 #[derive(Debug, Clone)]
 pub struct Local {
@@ -38,7 +40,14 @@ impl Local {
     /// Makes sure that an agent of this very program runs, and starts or replaces it otherwise. Instances and
     /// visitors notice nothing.
     pub async fn launch(&self) -> Result<(), TargetError> {
-        agent::launch(&self.binary, self.client.home()).await.map_err(|error| TargetError::Failed { reason: error.to_string() })
+        agent::launch(&self.binary, self.client.home())
+            .await
+            .map_err(|error| TargetError::Failed { reason: error.to_string() })
+    }
+
+    /// Takes this machine's turn at deploying the environment; `None` while another command here has it.
+    pub fn turn(&self) -> std::io::Result<Option<Turn>> {
+        Turn::take(&self.client.home().environment(&self.scope))
     }
 
     /// Which environment.
@@ -57,7 +66,11 @@ impl Local {
     }
 
     /// Keeps a set of variable values with the host. The same values get the same id.
-    pub async fn put_values(&self, values: BTreeMap<String, String>, secrets: Vec<String>) -> Result<ValuesId, TargetError> {
+    pub async fn put_values(
+        &self,
+        values: BTreeMap<String, String>,
+        secrets: Vec<String>,
+    ) -> Result<ValuesId, TargetError> {
         match self.call(Call::PutValues { values, secrets }).await? {
             Reply::Values { id } => Ok(id),
             other => Err(unexpected(&other)),

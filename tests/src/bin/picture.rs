@@ -9,8 +9,8 @@ const CELL: (f64, f64) = (8.4, 19.0);
 const MARGIN: f64 = 18.0;
 /// Normal and bright: black, red, green, yellow, blue, magenta, cyan, white.
 const COLOURS: [&str; 16] = [
-    "#4b5563", "#f87171", "#4ade80", "#facc15", "#60a5fa", "#e879f9", "#22d3ee", "#e5e7eb", "#6b7280", "#fca5a5", "#86efac",
-    "#fde047", "#93c5fd", "#f0abfc", "#67e8f9", "#ffffff",
+    "#4b5563", "#f87171", "#4ade80", "#facc15", "#60a5fa", "#e879f9", "#22d3ee", "#e5e7eb", "#6b7280", "#fca5a5",
+    "#86efac", "#fde047", "#93c5fd", "#f0abfc", "#67e8f9", "#ffffff",
 ];
 
 /// How a character looks.
@@ -112,7 +112,8 @@ fn draw(rows: &[Vec<(char, Look)>], title: &str) -> String {
         let mut start = 0;
         while start < row.len() {
             let look = row[start].1;
-            let end = row[start..].iter().position(|(_, other)| *other != look).map_or(row.len(), |length| start + length);
+            let end =
+                row[start..].iter().position(|(_, other)| *other != look).map_or(row.len(), |length| start + length);
             let text: String = row[start..end].iter().map(|(character, _)| character).collect();
             if !text.trim().is_empty() {
                 let fill = look.colour.map(|colour| format!(" fill=\"{}\"", COLOURS[colour])).unwrap_or_default();

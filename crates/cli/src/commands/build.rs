@@ -23,20 +23,17 @@ pub(crate) fn run(command: &Build, place: &Place, printer: &Printer) -> Done {
     let store = reach.store()?;
     let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
     let progress = Progress::new(*printer);
-    let built = release::build(
-        &reach.resolved,
-        &reach.project.text,
-        &reach.project.folder,
-        &store,
-        &options,
-        &mut |event| show(&event, &progress),
-    );
+    let built =
+        release::build(&reach.resolved, &reach.project.text, &reach.project.folder, &store, &options, &mut |event| {
+            show(&event, &progress)
+        });
     progress.end();
     let built = built?;
     if printer.json {
         printer.document(&built.record)?;
     } else {
-        let news = if built.is_new { format!("{} new", bytes(built.record.new_bytes)) } else { "was built before".to_owned() };
+        let news =
+            if built.is_new { format!("{} new", bytes(built.record.new_bytes)) } else { "was built before".to_owned() };
         printer.say(format_args!(
             "{} release {} (#{}, {}), {}, {news}",
             paint(GOOD, "ok"),
@@ -54,7 +51,9 @@ pub(crate) fn show(event: &BuildEvent, progress: &Progress) {
     match event {
         BuildEvent::Waiting { holder } => progress.say(format_args!("    waiting for another build ({holder})")),
         BuildEvent::Unchanged { wanted } => progress.say(paint(DIM, format_args!("    {wanted}: nothing changed"))),
-        BuildEvent::Started { wanted, command, folder } => progress.say(format_args!("    {wanted}: {command} {}", paint(DIM, format_args!("in {folder}")))),
+        BuildEvent::Started { wanted, command, folder } => {
+            progress.say(format_args!("    {wanted}: {command} {}", paint(DIM, format_args!("in {folder}"))))
+        }
         BuildEvent::Output { wanted, line, .. } => progress.output(wanted, line),
         BuildEvent::Finished { .. } | BuildEvent::Packing { .. } => {}
     }

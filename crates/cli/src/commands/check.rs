@@ -24,7 +24,11 @@ pub(crate) fn run(command: &Check, place: &Place, printer: &Printer) -> Done {
         printer.document(&problems)?;
     } else if problems.is_empty() {
         let environments = stack::environments(&project.text).len();
-        printer.say(format_args!("{} {} is right, in each of its {environments} environments", paint(GOOD, "ok"), project.name));
+        printer.say(format_args!(
+            "{} {} is right, in each of its {environments} environments",
+            paint(GOOD, "ok"),
+            project.name
+        ));
     } else {
         draw::problems(&problems, printer);
     }

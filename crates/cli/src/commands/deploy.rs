@@ -3,20 +3,20 @@
 use std::{path::PathBuf, time::Duration};
 
 use engine::{
-    deployment::{Begin, Deployment, Report},
+    deployment::Report,
     journal::{DeployKind, Outcome, Step},
     plan::{nothing_to_do, plan},
     policy::Policy,
     record::committed,
     target::Target,
 };
-use fleet::SystemClock;
 use release::{BuildError, BuildOptions, Built, Record};
 use stack::{Period, Revision, ValuesId};
 
 use crate::{
+    begin::{Deploying, begin},
     commands::build::show,
-    context::{Place, Reach, whoami},
+    context::{Place, Reach},
     draw,
     exit::{Done, Exit, Failure},
     printer::{DIM, GOOD, Printer, STRONG, ago, paint},
@@ -52,7 +52,11 @@ pub(crate) struct Deploy {
 /// Parses the time of a lease: a second to an hour.
 pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     let period: Period = text.parse().map_err(|error| format!("{error}"))?;
-    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&period.0) { Ok(period.0) } else { Err("use 1s to 1h".to_owned()) }
+    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&period.0) {
+        Ok(period.0)
+    } else {
+        Err("use 1s to 1h".to_owned())
+    }
 }
 
 /// Deploys; exit code 4 when the release was unhealthy and the environment went back.
@@ -89,6 +93,7 @@ async fn deploy(command: &Deploy, reach: &Reach, values: &ValuesId, policy: &Pol
     }
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
     let progress = Progress::new(*printer);
+    progress.listen();
     let started = std::time::Instant::now();
     let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
     progress.end();
@@ -108,9 +113,15 @@ pub(crate) fn check_target(reach: &Reach, printer: &Printer) -> Result<(), Failu
 }
 
 /// The values of the contract's variables; every problem at once with exit code 3 (S4.P6).
-pub(crate) fn values(reach: &Reach, set: &[String], files: &[PathBuf], printer: &Printer) -> Result<secrets::Values, Failure> {
+pub(crate) fn values(
+    reach: &Reach,
+    set: &[String],
+    files: &[PathBuf],
+    printer: &Printer,
+) -> Result<secrets::Values, Failure> {
     let contract = |problems| Failure::Problems(problems, Exit::Contract);
-    let set = secrets::sources::parse_set(set.iter().map(String::as_str)).map_err(|problems| Failure::Problems(problems, Exit::Usage))?;
+    let set = secrets::sources::parse_set(set.iter().map(String::as_str))
+        .map_err(|problems| Failure::Problems(problems, Exit::Usage))?;
     let sources = secrets::Sources { files: files.to_vec(), set, ..secrets::Sources::around(&reach.project.folder) };
     let found = secrets::gather(&reach.resolved, &sources).map_err(contract)?;
     if !found.warnings.is_empty() {
@@ -152,7 +163,12 @@ fn unchanged(reach: &Reach, record: &Record, printer: &Printer) -> Done {
         printer.document(&serde_json::json!({ "unchanged": true, "release": record }))?;
     } else {
         let name = &reach.resolved.name;
-        printer.say(format_args!("{} {name} is on release {} (#{}) already", paint(GOOD, "ok"), record.release.short(), record.number));
+        printer.say(format_args!(
+            "{} {name} is on release {} (#{}) already",
+            paint(GOOD, "ok"),
+            record.release.short(),
+            record.number
+        ));
     }
     Ok(Exit::Done)
 }
@@ -165,10 +181,8 @@ async fn carry_out(
     progress: &Progress,
     policy: &Policy,
 ) -> Result<(Report, Option<Record>), Failure> {
-    let clock = SystemClock;
     let mut watcher = progress.clone();
-    let begin = Begin { kind: DeployKind::Deploy, by: whoami(), ttl: command.lease, policy: policy.clone() };
-    let mut deployment = Deployment::begin(&reach.fleet, &clock, begin, &mut watcher).await?;
+    let (_turn, mut deployment) = begin(&reach.fleet, DeployKind::Deploy, command.lease, policy, &mut watcher).await?;
     let record = match &command.release {
         Some(text) => match reach.store()?.find(reach.app(), text) {
             Ok(record) => record,
@@ -199,21 +213,23 @@ async fn carry_out(
 async fn build(
     command: &Deploy,
     reach: &Reach,
-    deployment: &mut Deployment<'_, fleet::Local, SystemClock>,
+    deployment: &mut Deploying<'_>,
     progress: &Progress,
 ) -> Result<Result<Built, (Step, BuildError)>, Failure> {
     let store = reach.store()?;
     let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
-    let stop = options.stop.clone();
-    let interrupted = tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            stop.request();
-        }
-    });
+    let pressed = progress.when_asked_to_stop(options.stop.clone());
     let compile = {
-        let (resolved, project, options, progress) = (reach.resolved.clone(), (reach.project.text.clone(), reach.project.folder.clone()), options.clone(), progress.clone());
+        let (resolved, project, options, progress) = (
+            reach.resolved.clone(),
+            (reach.project.text.clone(), reach.project.folder.clone()),
+            options.clone(),
+            progress.clone(),
+        );
         let store = store.clone();
-        blocking(move || release::compile(&resolved, &project.0, &project.1, &store, &options, &mut |event| show(&event, &progress)))
+        blocking(move || {
+            release::compile(&resolved, &project.0, &project.1, &store, &options, &mut |event| show(&event, &progress))
+        })
     };
     let compiled = match deployment.step(Step::Build, compile).await? {
         Ok(compiled) => compiled,
@@ -225,21 +241,31 @@ async fn build(
         release::pack(compiled, &store, &options, &mut |event| show(&event, &progress))
     });
     let packed = deployment.step(Step::Verify, pack).await?;
-    interrupted.abort();
+    pressed.abort();
     Ok(packed.map_err(|error| (Step::Verify, error)))
 }
 
 /// Runs work that blocks beside the lease's renewals.
-async fn blocking<V: Send + 'static>(work: impl FnOnce() -> Result<V, BuildError> + Send + 'static) -> Result<V, BuildError> {
+async fn blocking<V: Send + 'static>(
+    work: impl FnOnce() -> Result<V, BuildError> + Send + 'static,
+) -> Result<V, BuildError> {
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BuildError::Stopped))
 }
 
 /// What a person reads at the end, and the exit code.
-pub(crate) async fn finish(reach: &Reach, report: &Report, record: Option<&Record>, took: Duration, printer: &Printer) -> Done {
+pub(crate) async fn finish(
+    reach: &Reach,
+    report: &Report,
+    record: Option<&Record>,
+    took: Duration,
+    printer: &Printer,
+) -> Done {
     if printer.json {
         let records = engine::record::records(&reach.fleet.journal().await?);
         let record = records.iter().find(|record| record.number == report.deploy);
-        printer.document(&serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }))?;
+        printer.document(
+            &serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }),
+        )?;
     }
     for note in &report.notes {
         printer.say(paint(DIM, format_args!("    {note}")));
@@ -277,8 +303,17 @@ pub(crate) async fn finish(reach: &Reach, report: &Report, record: Option<&Recor
 pub(crate) fn urls(reach: &Reach) -> Vec<String> {
     let Some(listen) = reach.resolved.environment.listen.first() else { return Vec::new() };
     let port = if listen.port() == 80 { String::new() } else { format!(":{}", listen.port()) };
-    let local = |host: &str| if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") };
-    reach.resolved.stack.routes.iter().filter(|route| !route.host.contains('*')).map(|route| format!("http://{}{port}/", local(&route.host))).collect()
+    let local = |host: &str| {
+        if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") }
+    };
+    reach
+        .resolved
+        .stack
+        .routes
+        .iter()
+        .filter(|route| !route.host.contains('*'))
+        .map(|route| format!("http://{}{port}/", local(&route.host)))
+        .collect()
 }
 
 /// What a deploy would do.
@@ -289,7 +324,14 @@ async fn dry_run(command: &Deploy, reach: &Reach, values: &ValuesId, printer: &P
         None => {
             let progress = Progress::new(*printer);
             let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
-            let built = release::build(&reach.resolved, &reach.project.text, &reach.project.folder, &store, &options, &mut |event| show(&event, &progress));
+            let built = release::build(
+                &reach.resolved,
+                &reach.project.text,
+                &reach.project.folder,
+                &store,
+                &options,
+                &mut |event| show(&event, &progress),
+            );
             progress.end();
             built?.record
         }
@@ -301,7 +343,8 @@ async fn dry_run(command: &Deploy, reach: &Reach, values: &ValuesId, printer: &P
         printer.document(&plan)?;
     } else {
         printer.data(&plan);
-        printer.hint("pending migrations are looked up when the release has been shipped; see `slipway migrate status`");
+        printer
+            .hint("pending migrations are looked up when the release has been shipped; see `slipway migrate status`");
     }
     Ok(Exit::Done)
 }

@@ -28,7 +28,11 @@ pub(crate) fn run(command: &Init, printer: &Printer) -> Done {
         return Ok(Exit::Done);
     }
     let path = command.folder.join("slipway.toml");
-    let written = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
     match written {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

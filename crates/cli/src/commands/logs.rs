@@ -42,14 +42,25 @@ pub(crate) fn print(line: &LogLine, printer: &Printer) -> Result<(), crate::exit
         return Ok(());
     }
     let time = line.at.strftime("%H:%M:%S%.3f");
-    printer.data(format_args!("{} {} {}", paint(DIM, time), paint(colour(&line.source), format_args!("{:<14}", line.source)), line.line));
+    printer.data(format_args!(
+        "{} {} {}",
+        paint(DIM, time),
+        paint(colour(&line.source), format_args!("{:<14}", line.source)),
+        line.line
+    ));
     Ok(())
 }
 
 /// The same source always has the same colour.
 fn colour(source: &str) -> Style {
-    const COLOURS: [AnsiColor; 6] =
-        [AnsiColor::Cyan, AnsiColor::Magenta, AnsiColor::Blue, AnsiColor::Green, AnsiColor::Yellow, AnsiColor::BrightBlack];
+    const COLOURS: [AnsiColor; 6] = [
+        AnsiColor::Cyan,
+        AnsiColor::Magenta,
+        AnsiColor::Blue,
+        AnsiColor::Green,
+        AnsiColor::Yellow,
+        AnsiColor::BrightBlack,
+    ];
     let sum = source.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(byte)));
     COLOURS[sum % COLOURS.len()].on_default()
 }

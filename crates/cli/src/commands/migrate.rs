@@ -71,7 +71,9 @@ pub(crate) async fn run(command: &Migrate, place: &Place, printer: &Printer) -> 
             let up = Up { to: *to, dry_run: *dry_run, allow_out_of_order: *allow_out_of_order };
             for (name, folder) in &folders {
                 let mut database = connect(&reach, name, printer).await?;
-                let applied = migrate::up(&mut database, &read(folder)?, &up, &mut |event| show(&event, printer)).await.map_err(failed)?;
+                let applied = migrate::up(&mut database, &read(folder)?, &up, &mut |event| show(&event, printer))
+                    .await
+                    .map_err(failed)?;
                 database.close().await;
                 let done = if up.dry_run { "would be applied" } else { "applied" };
                 printer.say(format_args!("{} {name}: {} {done}", paint(GOOD, "ok"), applied.len()));
@@ -86,7 +88,14 @@ pub(crate) async fn run(command: &Migrate, place: &Place, printer: &Printer) -> 
 }
 
 /// Runs down, after saying what goes.
-async fn down(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, steps: usize, dry_run: bool, yes: bool, printer: &Printer) -> Done {
+async fn down(
+    reach: &Reach,
+    folders: &BTreeMap<ResourceName, PathBuf>,
+    steps: usize,
+    dry_run: bool,
+    yes: bool,
+    printer: &Printer,
+) -> Done {
     let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
         return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
     };
@@ -105,7 +114,8 @@ async fn down(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, steps: u
     if !dry_run {
         printer.confirm(&format!("Run them down in {name} of {}?", reach.resolved.name), yes)?;
         let plan = Down { dry_run: false, ..plan };
-        let done = migrate::down(&mut database, &folder, &plan, &mut |event| show(&event, printer)).await.map_err(failed)?;
+        let done =
+            migrate::down(&mut database, &folder, &plan, &mut |event| show(&event, printer)).await.map_err(failed)?;
         printer.say(format_args!("{} {name}: {} run down", paint(GOOD, "ok"), done.len()));
     }
     database.close().await;
@@ -120,12 +130,20 @@ async fn status(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, printe
         database.close().await;
     }
     if printer.json {
-        let rows: BTreeMap<_, _> = all.iter().map(|(name, status)| (name, serde_json::json!({
-            "database": status.database,
-            "migrations": status.migrations,
-            "applied": status.applied().collect::<Vec<_>>(),
-            "pending": status.pending().collect::<Vec<_>>(),
-        }))).collect();
+        let rows: BTreeMap<_, _> = all
+            .iter()
+            .map(|(name, status)| {
+                (
+                    name,
+                    serde_json::json!({
+                        "database": status.database,
+                        "migrations": status.migrations,
+                        "applied": status.applied().collect::<Vec<_>>(),
+                        "pending": status.pending().collect::<Vec<_>>(),
+                    }),
+                )
+            })
+            .collect();
         printer.document(&rows)?;
         return Ok(Exit::Done);
     }
@@ -175,13 +193,15 @@ fn folders(reach: &Reach, wanted: Option<&ResourceName>) -> Result<BTreeMap<Reso
                 found.insert(name.clone(), reach.project.folder.join(folder));
             }
             Some(Migrations::Command { run, .. }) if wanted.is_some() => {
-                return Err(Failure::usage(format!("database `{name}` migrates with `{run}`")).hint(format!("slipway run SERVICE -- {run}")));
+                return Err(Failure::usage(format!("database `{name}` migrates with `{run}`"))
+                    .hint(format!("slipway run SERVICE -- {run}")));
             }
             _ => {}
         }
     }
     if found.is_empty() {
-        return Err(Failure::usage("no database of this stack has a folder of migrations").hint("add migrations = \"migrations\" to [database.…]"));
+        return Err(Failure::usage("no database of this stack has a folder of migrations")
+            .hint("add migrations = \"migrations\" to [database.…]"));
     }
     Ok(found)
 }
@@ -200,7 +220,9 @@ async fn connect(reach: &Reach, name: &ResourceName, printer: &Printer) -> Resul
                 Failure::new(format!("the address of database `{name}` cannot be filled in: {names}"))
             })?
         }
-        (None, DatabaseEngine::Sqlite) => format!("sqlite://{}", reach.home().sqlite(reach.fleet.scope(), name).display()),
+        (None, DatabaseEngine::Sqlite) => {
+            format!("sqlite://{}", reach.home().sqlite(reach.fleet.scope(), name).display())
+        }
         (None, DatabaseEngine::Postgres(_)) => {
             return Err(Failure::new(format!("database `{name}` has no `url` in environment {}", reach.resolved.name)));
         }
@@ -211,9 +233,13 @@ async fn connect(reach: &Reach, name: &ResourceName, printer: &Printer) -> Resul
 fn show(event: &Event, printer: &Printer) {
     match event {
         Event::Waiting { holder } => printer.say(format_args!("  waiting for another run: {holder}")),
-        Event::Retrying { version, name, tries, reason } => printer.say(format_args!("  {version:03}_{name}: try {tries}: {reason}")),
+        Event::Retrying { version, name, tries, reason } => {
+            printer.say(format_args!("  {version:03}_{name}: try {tries}: {reason}"))
+        }
         Event::Started { .. } => {}
-        Event::Ended { version, name, direction, millis } => printer.say(format_args!("  {version:03}_{name} {direction} in {millis} ms")),
+        Event::Ended { version, name, direction, millis } => {
+            printer.say(format_args!("  {version:03}_{name} {direction} in {millis} ms"))
+        }
     }
 }
 

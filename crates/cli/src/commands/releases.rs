@@ -48,7 +48,8 @@ pub(crate) async fn run(command: &Releases, place: &Place, printer: &Printer) ->
             reach.fleet.launch().await?;
             let pinned = reach.pinned().await?;
             let count = store.records(reach.app())?.len();
-            printer.confirm(&format!("Remove all but the newest {keep} of {count} releases of {}?", reach.app()), *yes)?;
+            printer
+                .confirm(&format!("Remove all but the newest {keep} of {count} releases of {}?", reach.app()), *yes)?;
             let pruned = store.prune(reach.app(), *keep, &pinned)?;
             printer.say(format_args!(
                 "{} removed {} releases, {} freed",

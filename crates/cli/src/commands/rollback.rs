@@ -3,20 +3,19 @@
 use std::time::{Duration, Instant};
 
 use engine::{
-    deployment::{Begin, Deployment},
     journal::{DeployKind, Entry, Event, Migration},
     plan::{plan, rollback_migrations},
     policy::{MigrationsDown, Policy},
     record::{committed, previous, records},
     target::Target,
 };
-use fleet::SystemClock;
 use release::Record;
 use stack::Revision;
 
 use crate::{
+    begin::begin,
     commands::deploy::{check_target, finish, lease, policy},
-    context::{Place, Reach, whoami},
+    context::{Place, Reach},
     exit::{Done, Exit, Failure},
     printer::{Printer, STRONG, paint},
     progress::Progress,
@@ -47,7 +46,8 @@ pub(crate) async fn run(command: &Rollback, place: &Place, printer: &Printer) ->
     check_target(&reach, printer)?;
     reach.answers().await?;
     let journal = reach.fleet.journal().await?;
-    let current = committed(&journal).ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
+    let current = committed(&journal)
+        .ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
     let revision = wanted(command, &reach, &journal, &current)?;
     let record = reach.store()?.find(reach.app(), revision.release.as_str())?;
     let mut policy = policy(&reach);
@@ -58,21 +58,45 @@ pub(crate) async fn run(command: &Rollback, place: &Place, printer: &Printer) ->
     if command.dry_run {
         let observed = reach.fleet.observe().await?;
         let plan = plan(Some(&revision), Some(&current), &observed, &[], &policy, DeployKind::Rollback);
-        if printer.json { printer.document(&plan)? } else { printer.data(&plan) }
+        if printer.json {
+            printer.document(&plan)?
+        } else {
+            printer.data(&plan)
+        }
         return Ok(Exit::Done);
     }
-    let question = format!("Roll {} of {} back to release {} (#{}, {})?", reach.resolved.name, reach.app(), record.release.short(), record.number, record.version);
+    let question = format!(
+        "Roll {} of {} back to release {} (#{}, {})?",
+        reach.resolved.name,
+        reach.app(),
+        record.release.short(),
+        record.number,
+        record.version
+    );
     printer.confirm(&question, command.yes)?;
     carry_out(command, &reach, revision, &record, &policy, printer).await
 }
 
-async fn carry_out(command: &Rollback, reach: &Reach, revision: Revision, record: &Record, policy: &Policy, printer: &Printer) -> Done {
-    printer.say(format_args!("Rolling {} back to release {} (#{})", paint(STRONG, &reach.resolved.name), record.release.short(), record.number));
+async fn carry_out(
+    command: &Rollback,
+    reach: &Reach,
+    revision: Revision,
+    record: &Record,
+    policy: &Policy,
+    printer: &Printer,
+) -> Done {
+    printer.say(format_args!(
+        "Rolling {} back to release {} (#{})",
+        paint(STRONG, &reach.resolved.name),
+        record.release.short(),
+        record.number
+    ));
     let started = Instant::now();
-    let (clock, progress) = (SystemClock, Progress::new(*printer));
+    let progress = Progress::new(*printer);
+    progress.listen();
     let mut watcher = progress.clone();
-    let begin = Begin { kind: DeployKind::Rollback, by: whoami(), ttl: command.lease, policy: policy.clone() };
-    let mut deployment = Deployment::begin(&reach.fleet, &clock, begin, &mut watcher).await?;
+    let (_turn, mut deployment) =
+        begin(&reach.fleet, DeployKind::Rollback, command.lease, policy, &mut watcher).await?;
     deployment.wanted(Some(revision), &record.version, record.number, record.commit.as_deref()).await?;
     let report = deployment.run(policy).await?;
     progress.end();
@@ -83,13 +107,20 @@ async fn carry_out(command: &Rollback, reach: &Reach, revision: Revision, record
 fn wanted(command: &Rollback, reach: &Reach, journal: &[Entry], current: &Revision) -> Result<Revision, Failure> {
     let Some(text) = &command.release else {
         return previous(journal).ok_or_else(|| {
-            Failure::new(format!("{} has no earlier release to go back to", reach.resolved.name)).hint("slipway releases lists what was built")
+            Failure::new(format!("{} has no earlier release to go back to", reach.resolved.name))
+                .hint("slipway releases lists what was built")
         });
     };
     let record = reach.store()?.find(reach.app(), text)?;
-    let ran = records(journal).into_iter().rev().filter_map(|deploy| deploy.revision).find(|revision| revision.release == record.release);
+    let ran = records(journal)
+        .into_iter()
+        .rev()
+        .filter_map(|deploy| deploy.revision)
+        .find(|revision| revision.release == record.release);
     match ran {
-        Some(revision) if revision == *current => Err(Failure::new(format!("{} is on release {} already", reach.resolved.name, record.release.short()))),
+        Some(revision) if revision == *current => {
+            Err(Failure::new(format!("{} is on release {} already", reach.resolved.name, record.release.short())))
+        }
         Some(revision) => Ok(revision),
         None => Err(Failure::new(format!("release {} never ran in {}", record.release.short(), reach.resolved.name))
             .hint(format!("slipway deploy --release {} deploys it", record.release.short()))),
@@ -97,13 +128,19 @@ fn wanted(command: &Rollback, reach: &Reach, journal: &[Entry], current: &Revisi
 }
 
 /// Migrations of the current release that the earlier one does not know.
-fn migrations_down(reach: &Reach, journal: &[Entry], current: &Revision, wanted: &Revision) -> Result<Option<MigrationsDown>, Failure> {
+fn migrations_down(
+    reach: &Reach,
+    journal: &[Entry],
+    current: &Revision,
+    wanted: &Revision,
+) -> Result<Option<MigrationsDown>, Failure> {
     let store = reach.store()?;
     let known = |revision: &Revision| -> Result<Vec<Migration>, Failure> {
         let folder = store.folder(reach.app(), &revision.release).join("migrations");
         let mut all = Vec::new();
         for name in store.manifest(reach.app(), &revision.release)?.migrations.keys() {
-            let files = migrate::Folder::read(folder.join(name.as_str())).map_err(|error| Failure::new(error.to_string()))?;
+            let files =
+                migrate::Folder::read(folder.join(name.as_str())).map_err(|error| Failure::new(error.to_string()))?;
             all.extend(files.migrations.iter().map(|file| Migration {
                 database: name.clone(),
                 version: file.version,
@@ -126,7 +163,10 @@ fn migrations_down(reach: &Reach, journal: &[Entry], current: &Revision, wanted:
 /// What would be lost, before anything happens.
 fn tell_loss(down: Option<&MigrationsDown>, record: &Record, printer: &Printer) {
     let Some(down) = down else {
-        printer.say(format_args!("release {} knows every migration of the current one: the database stays as it is", record.release.short()));
+        printer.say(format_args!(
+            "release {} knows every migration of the current one: the database stays as it is",
+            record.release.short()
+        ));
         return;
     };
     printer.say("These migrations are run down, newest first. Rows and columns that they added are lost, also what visitors wrote into them since:");

@@ -26,16 +26,21 @@ pub(crate) async fn run(command: &Run, place: &Place, _: &Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let journal = reach.fleet.journal().await?;
-    let revision = committed(&journal).ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
-    let context = agent::context(reach.home(), reach.fleet.scope(), &revision, &command.service).map_err(|error| Failure::new(error.to_string()))?;
+    let revision = committed(&journal)
+        .ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
+    let context = agent::context(reach.home(), reach.fleet.scope(), &revision, &command.service)
+        .map_err(|error| Failure::new(error.to_string()))?;
     let [program, arguments @ ..] = command.command.as_slice() else {
         return Err(Failure::usage("no command was given"));
     };
     // Ctrl-C is for the command; this process waits for its end.
     let _signals = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
-    let status = Command::new(program).args(arguments).current_dir(&context.folder).env_clear().envs(&context.env).status();
+    let status =
+        Command::new(program).args(arguments).current_dir(&context.folder).env_clear().envs(&context.env).status();
     let status = status.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::new(format!("program `{program}` was not found in {} or in PATH", context.folder.display())),
+        std::io::ErrorKind::NotFound => {
+            Failure::new(format!("program `{program}` was not found in {} or in PATH", context.folder.display()))
+        }
         _ => Failure::new(format!("`{program}` cannot be started: {error}")),
     })?;
     match (status.code(), status.signal()) {

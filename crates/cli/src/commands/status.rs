@@ -29,12 +29,14 @@ pub(crate) struct Status {
 pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
-    let (journal, observed, runs) = (reach.fleet.journal().await?, reach.fleet.observe().await?, reach.fleet.runs().await?);
+    let (journal, observed, runs) =
+        (reach.fleet.journal().await?, reach.fleet.observe().await?, reach.fleet.runs().await?);
     let (_, health) = reach.fleet.client().health(reach.fleet.scope()).await?;
     let mut deploys = records(&journal);
     deploys.reverse();
     let current = committed(&journal);
-    let release = current.as_ref().and_then(|revision| reach.store().ok()?.find(reach.app(), revision.release.as_str()).ok());
+    let release =
+        current.as_ref().and_then(|revision| reach.store().ok()?.find(reach.app(), revision.release.as_str()).ok());
     let drift = drift(&observed, deploys.first());
     if printer.json {
         let lock = deploys.first().filter(|deploy| deploy.status == Standing::Running).map(|deploy| &deploy.by);
@@ -76,7 +78,9 @@ fn drift(observed: &Observed, last: Option<&DeployRecord>) -> Option<String> {
     if running {
         return None;
     }
-    if let Some(instance) = observed.instances.iter().find(|instance| matches!(instance.state, InstanceState::Failed { .. })) {
+    if let Some(instance) =
+        observed.instances.iter().find(|instance| matches!(instance.state, InstanceState::Failed { .. }))
+    {
         return Some(format!("instance {} has failed and is not started again", instance.id));
     }
     let stray = observed.serving.keys().find(|revision| !observed.desired.traffic.contains_key(*revision))?;
@@ -94,7 +98,12 @@ fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, prin
         "degraded" => WARN,
         _ => BAD,
     };
-    printer.data(format_args!("{} in {}: {on}, {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name), paint(style, verdict)));
+    printer.data(format_args!(
+        "{} in {}: {on}, {}",
+        paint(STRONG, reach.app()),
+        paint(STRONG, &reach.resolved.name),
+        paint(style, verdict)
+    ));
     for url in urls(reach) {
         printer.data(format_args!("  {url}"));
     }
@@ -107,7 +116,9 @@ fn instances(observed: &Observed, printer: &Printer) {
     }
     let now = jiff::Timestamp::now();
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["instance", "release", "visitors", "state", "up", "memory", "restarts"]);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["instance", "release", "visitors", "state", "up", "memory", "restarts"]);
     for instance in &observed.instances {
         let share = observed.serving.get(&instance.revision).map_or_else(String::new, |share| format!("{share} %"));
         let up = instance.started_at.map_or_else(String::new, |at| ago(now.duration_since(at).as_secs_f64()));
@@ -145,7 +156,8 @@ fn last_deploys(deploys: &[DeployRecord], count: usize, printer: &Printer) {
     table.load_style(presets::NOTHING);
     for deploy in deploys.iter().take(count) {
         let row = deploy_row(deploy);
-        let took = deploy.ended_at.map_or_else(String::new, |end| ago(end.duration_since(deploy.started_at).as_secs_f64()));
+        let took =
+            deploy.ended_at.map_or_else(String::new, |end| ago(end.duration_since(deploy.started_at).as_secs_f64()));
         let release = deploy.revision.as_ref().map_or_else(String::new, |revision| revision.release.to_string());
         table.add_row([
             format!("#{}", deploy.number),
@@ -177,7 +189,8 @@ fn last_runs(runs: &[Run], printer: &Printer) {
             Some(0) => "done".to_owned(),
             Some(code) => format!("exit code {code}"),
         };
-        let took = run.millis.map_or_else(String::new, |millis| ago(std::time::Duration::from_millis(millis).as_secs_f64()));
+        let took =
+            run.millis.map_or_else(String::new, |millis| ago(std::time::Duration::from_millis(millis).as_secs_f64()));
         table.add_row([run.name.clone(), end, run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(), took]);
     }
     printer.data(table);

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use agent::protocol::{Call, Scope};
 use engine::{
-    deployment::{Begin, Deployment},
     journal::{DeployKind, Outcome},
     policy::Policy,
     record::committed,
     target::Target,
 };
-use fleet::{Local, SystemClock};
+use fleet::Local;
 
 use crate::{
+    begin::begin,
     commands::deploy::lease,
-    context::{Place, Reach, whoami},
+    context::{Place, Reach},
     exit::{Done, Exit},
     printer::{GOOD, Printer, paint},
     progress::Progress,
@@ -74,10 +74,9 @@ pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) ->
     if committed(&journal).is_none() && observed.desired.running.is_empty() && observed.instances.is_empty() {
         return Ok(());
     }
-    let (clock, progress) = (SystemClock, Progress::new(*printer));
+    let progress = Progress::new(*printer);
     let mut watcher = progress.clone();
-    let begin = Begin { kind: DeployKind::Stop, by: whoami(), ttl, policy: Policy::default() };
-    let mut deployment = Deployment::begin(fleet, &clock, begin, &mut watcher).await?;
+    let (_turn, mut deployment) = begin(fleet, DeployKind::Stop, ttl, &Policy::default(), &mut watcher).await?;
     deployment.wanted(None, "", 0, None).await?;
     let report = deployment.run(&Policy::default()).await?;
     progress.end();

@@ -1,7 +1,7 @@
 //! `slipway up`: the application on this machine, in the foreground: rebuilt on change, stopped by Ctrl-C.
 
 use std::{
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
     time::Duration,
 };
 
@@ -11,10 +11,7 @@ use stack::TargetKind;
 use tokio::sync::mpsc;
 
 use crate::{
-    commands::{
-        deploy::bring_up,
-        logs, stop,
-    },
+    commands::{deploy::bring_up, logs, stop},
     context::{Place, Reach},
     draw,
     exit::{Done, Exit, Failure},
@@ -59,7 +56,14 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
     }
     let (changes, mut changed) = mpsc::unbounded_channel();
     let watching = if command.no_watch { None } else { Some(watch(&reach, changes)?) };
-    printer.say(paint(DIM, if watching.is_some() { "   watching for changes, Ctrl-C stops everything" } else { "   Ctrl-C stops everything" }));
+    printer.say(paint(
+        DIM,
+        if watching.is_some() {
+            "   watching for changes, Ctrl-C stops everything"
+        } else {
+            "   Ctrl-C stops everything"
+        },
+    ));
     let following = tokio::spawn(follow(reach.fleet.clone(), *printer));
     loop {
         tokio::select! {
@@ -90,15 +94,20 @@ async fn again(place: &Place, printer: &Printer) {
 
 /// Tells of changed files of the project, except those that a build makes.
 fn watch(reach: &Reach, changes: mpsc::UnboundedSender<()>) -> Result<notify::RecommendedWatcher, Failure> {
-    let cannot = |error: notify::Error| Failure::new(format!("cannot watch the project for changes: {error}")).hint("slipway up --no-watch goes without");
+    let cannot = |error: notify::Error| {
+        Failure::new(format!("cannot watch the project for changes: {error}"))
+            .hint("slipway up --no-watch goes without")
+    };
     let folder = reach.project.folder.clone();
-    let results: Vec<PathBuf> = release::plan(&reach.resolved).declared_outputs().iter().map(|output| plain(output)).collect();
+    let results = release::outputs(&reach.resolved);
     let root = folder.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let Ok(event) = event else { return };
         let cause = |path: &Path| {
             let Ok(inside) = path.strip_prefix(&root) else { return false };
-            let result = inside.components().any(|part| matches!(part, Component::Normal(name) if RESULTS.iter().any(|result| name == *result)));
+            let result = inside
+                .components()
+                .any(|part| matches!(part, Component::Normal(name) if RESULTS.iter().any(|result| name == *result)));
             !result && !results.iter().any(|output| inside.starts_with(output))
         };
         let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
@@ -110,11 +119,6 @@ fn watch(reach: &Reach, changes: mpsc::UnboundedSender<()>) -> Result<notify::Re
     .map_err(cannot)?;
     watcher.watch(&folder, RecursiveMode::Recursive).map_err(cannot)?;
     Ok(watcher)
-}
-
-/// A relative path without `.` in it.
-fn plain(path: &str) -> PathBuf {
-    Path::new(path).components().filter(|part| !matches!(part, Component::CurDir)).collect()
 }
 
 /// Prints the application's output as it comes, also after the agent was restarted.

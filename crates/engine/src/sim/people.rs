@@ -1,6 +1,6 @@
 //! What people do in a story.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use super::link::Link;
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     policy::{MigrationsDown, Policy},
     record::{committed, previous, records},
     target::Target,
-    watcher::Silent,
+    watcher::{Progress, Watcher},
 };
 
 /// What a person wants done.
@@ -26,6 +26,30 @@ pub enum Wish {
     RollbackWithDatabase,
     /// Nothing.
     Stop,
+}
+
+/// Somebody who may press Ctrl-C.
+struct Person {
+    /// How often the engine asks until the answer is yes.
+    questions: Cell<u64>,
+}
+
+impl Person {
+    /// One in ten loses patience, somewhere.
+    fn new(link: &Link) -> Self {
+        let random = &mut link.world.borrow_mut().random;
+        let questions = if random.chance(100) { random.between(1, 60) } else { u64::MAX };
+        Self { questions: Cell::new(questions) }
+    }
+}
+
+impl Watcher for Person {
+    fn see(&mut self, _: &Progress<'_>) {}
+
+    fn asked_to_stop(&self) -> bool {
+        self.questions.set(self.questions.get().saturating_sub(1));
+        self.questions.get() == 0
+    }
 }
 
 /// Does it, trying again while somebody else holds the lock.
@@ -50,7 +74,7 @@ async fn once(link: &Link, wish: Wish, mut policy: Policy, ttl: Duration) -> Res
         Wish::Stop => DeployKind::Stop,
     };
     let by = link.actor.borrow().name.clone();
-    let mut watcher = Silent;
+    let mut watcher = Person::new(link);
     let begin = Begin { kind, by, ttl, policy: policy.clone() };
     let mut deployment = Deployment::begin(link, link, begin, &mut watcher).await?;
     let report = match wish {

@@ -44,6 +44,8 @@ pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
         &log,
     );
     spec.keep = true;
+    // Instances and the edge outlive the agent that started them.
+    spec.starts_shims = true;
     for name in ["SLIPWAY_LOG", "RUST_BACKTRACE", "TMPDIR", "USER"] {
         spec.env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
     }

@@ -337,7 +337,7 @@ fn after_an_early_answer_the_rest_of_the_request_is_read_and_the_connection_goes
     for _ in 0..5 {
         client.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\nbeginning");
         assert_eq!(client.answer("POST").text(), "early");
-        client.write([b'x'; 200_000 - 9]);
+        client.write(vec![b'x'; 200_000 - 9]);
     }
     assert_eq!(client.get("/").text(), "early");
 }

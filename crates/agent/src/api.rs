@@ -65,7 +65,7 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
     match (request.call, request.scope) {
         (Call::Info, _) => Ok(Reply::Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            binary: crate::digest::of_binary().await?,
+            binary: crate::program::own_digest().await?,
             pid: std::process::id(),
             started_at: host.started_at,
         }),

@@ -12,7 +12,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// So many ends ...
 const CRASHES: usize = 5;
 /// ... within this time are a crash loop; as long a good life makes all earlier ends forgotten.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 /// So many ends before it was ever ready, and it is not tried again.
 const TRIES: u32 = 3;
 

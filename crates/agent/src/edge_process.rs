@@ -22,12 +22,13 @@ use tokio::sync::watch;
 
 use crate::{
     counters::Counters,
+    edge_shim,
     error::Error,
     files,
     home::Home,
     host::Host,
     protocol::Scope,
-    shim::{self, Adopted, Running, Spec},
+    shim::Running,
     socket,
     traffic::{self, Made, Part},
 };
@@ -72,6 +73,8 @@ struct Seen {
 #[derive(Default)]
 struct Kept {
     running: Option<Running>,
+    /// Edges of another version: they leave once the new one serves.
+    retiring: Vec<Running>,
     table: Option<Table>,
     /// The edge said that it serves `table`.
     confirmed: bool,
@@ -158,7 +161,9 @@ impl Edge {
         }
         let Some(table) = &kept.table else { return Ok(Status::default()) };
         if kept.running.is_none() {
-            kept.running = Some(self.start().await?);
+            let (running, retiring) = edge_shim::ensure(&self.binary, &self.folder).await?;
+            kept.running = Some(running);
+            kept.retiring.extend(retiring);
             kept.confirmed = false;
         }
         let body = serde_json::to_vec(table)
@@ -172,6 +177,7 @@ impl Edge {
                     Ok(status) if status.table >= table.version => {
                         self.count(&status);
                         kept.confirmed = true;
+                        kept.retiring.drain(..).for_each(|running| drop(tokio::spawn(edge_shim::retire(running))));
                         return Ok(status);
                     }
                     Ok(status) => format!("it still serves table {}", status.table),
@@ -188,44 +194,9 @@ impl Edge {
         }
     }
 
-    async fn start(&self) -> Result<Running, Error> {
-        let shim = self.folder.join("shim");
-        files::make_folder(&shim)?;
-        let failed = |error: &dyn std::fmt::Display| Error::failed(format!("the edge cannot be started: {error}"));
-        let words = [self.binary.as_os_str(), "edge".as_ref(), self.folder.as_os_str()];
-        let words = words.map(|word| word.to_string_lossy().into_owned());
-        let mut spec = Spec::new(words, &self.folder, "edge", "edge", self.folder.join("log"));
-        spec.keep = true;
-        spec.env.insert("SLIPWAY_SHIM_SOCKET".to_owned(), shim.join(shim::control::SOCKET).display().to_string());
-        for name in ["SLIPWAY_LOG", "RUST_BACKTRACE"] {
-            spec.env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
-        }
-        match shim::adopt(&shim).map_err(|error| failed(&error))? {
-            Adopted::Running(running) => {
-                tracing::info!(pid = running.pid(), "found the edge");
-                Ok(running)
-            }
-            Adopted::Orphaned(orphan) => {
-                tracing::warn!(pid = orphan.pid(), "the edge's shim was killed; it gets a new one");
-                shim::reshim(&self.binary, &orphan, &spec).await.map_err(|error| failed(&error))
-            }
-            Adopted::Ended(_) | Adopted::Gone => {
-                let running = shim::start(&self.binary, &shim, &spec).await.map_err(|error| failed(&error))?;
-                tracing::info!(pid = running.pid(), "started the edge");
-                Ok(running)
-            }
-        }
-    }
-
     /// Lets the edge finish what it does, and ends it.
     pub(crate) async fn stop(&self) -> Result<(), Error> {
-        let shim = self.folder.join("shim");
-        let stopped = match shim::adopt(&shim).map_err(|error| Error::failed(error.to_string()))? {
-            Adopted::Running(running) => running.stop(Duration::from_secs(10)).await,
-            Adopted::Orphaned(orphan) => orphan.stop(Duration::from_secs(10)).await,
-            Adopted::Ended(_) | Adopted::Gone => return Ok(()),
-        };
-        stopped.map(drop).map_err(|error| Error::failed(format!("the edge cannot be stopped: {error}")))
+        edge_shim::stop_all(&self.folder).await
     }
 }
 
@@ -233,10 +204,13 @@ impl Edge {
 pub(crate) async fn run(host: Arc<Host>) {
     let edge = &host.edge;
     let mut changes = host.watch();
-    let mut kept = Kept::default();
-    kept.table = files::find_json(&edge.folder.join("table.json"), "").ok().flatten();
-    if let Ok(Adopted::Running(_) | Adopted::Orphaned(_)) = shim::adopt(&edge.folder.join("shim")) {
-        kept.running = edge.start().await.ok();
+    let table = files::find_json(&edge.folder.join("table.json"), "").ok().flatten();
+    let mut kept = Kept { table, ..Kept::default() };
+    if edge_shim::is_there(&edge.folder) {
+        match edge_shim::ensure(&edge.binary, &edge.folder).await {
+            Ok((running, retiring)) => (kept.running, kept.retiring) = (Some(running), retiring),
+            Err(error) => tracing::error!("{error}"),
+        }
     }
     loop {
         let number = *changes.borrow_and_update();
@@ -251,7 +225,7 @@ pub(crate) async fn run(host: Arc<Host>) {
         };
         tokio::select! {
             () = host.stopping.cancelled() => return,
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             () = ended => {
                 tracing::warn!("the edge or its shim ended");
                 kept.running = None;

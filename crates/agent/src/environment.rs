@@ -15,6 +15,9 @@ use crate::{
     state::State,
 };
 
+/// Bytes of output of one environment that stay.
+const KEPT_LOGS: u64 = 256 << 20;
+
 /// An environment. All locks are held for moments only, never across an `await`.
 pub(crate) struct Environment {
     /// Which.
@@ -109,6 +112,17 @@ impl Environment {
     /// The folder of a service's output.
     pub(crate) fn logs(&self, service: &ResourceName) -> PathBuf {
         self.folder.join("logs").join(service.as_str())
+    }
+
+    /// Removes the oldest output of instances and runs that are gone once all output takes more than its share.
+    pub(crate) fn prune_logs(&self) {
+        let mut live: Vec<String> = self.known().keys().cloned().collect();
+        let tasks = std::fs::read_dir(self.folder.join("tasks")).into_iter().flatten().flatten();
+        live.extend(tasks.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        let live: Vec<&str> = live.iter().map(String::as_str).collect();
+        if let Err(error) = crate::log::prune(&self.folder.join("logs"), &live, KEPT_LOGS) {
+            tracing::warn!(scope = %self.scope, "cannot remove old output: {error}");
+        }
     }
 
     /// Every instance as it is now, by id.

@@ -10,22 +10,20 @@ use std::{
 };
 
 use engine::desired::{self, InstanceState};
-use serde::{Deserialize, Serialize};
-use stack::{Kind, ResourceName, Revision, Service};
+use stack::Service;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::{Backoff, Next},
-    bindings, command,
     environment::Environment,
     error::Error,
     files,
     host::Host,
+    instance_spec::{self, Record},
     ports::{self, Port},
     probing::{self, Unfit},
-    protocol::source_name,
     revision::Loaded,
-    shim::{self, Running, ShimError, Spec, Waited},
+    shim::{self, Running, ShimError, Waited},
 };
 
 /// What a host is called where instances are listed.
@@ -39,25 +37,6 @@ const EDGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long between two starts of an instance whose folder or files are in the way.
 const TROUBLED: Duration = Duration::from_secs(5);
-
-/// `instance.json`: what a restarted agent must know of an instance beside what its shim tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Unique in its environment.
-    pub(crate) id: String,
-    /// What it was made from.
-    pub(crate) revision: Revision,
-    /// Which service it is a replica of.
-    pub(crate) service: ResourceName,
-    /// Where it listens.
-    pub(crate) port: u16,
-    /// It was ready at least once.
-    pub(crate) proven: bool,
-    /// It is ready now, as far as its last probe told.
-    pub(crate) ready: bool,
-    /// How often it was started again.
-    pub(crate) restarts: u32,
-}
 
 /// One instance and its past.
 pub(crate) struct Life {
@@ -218,14 +197,14 @@ impl Life {
             instance.state = InstanceState::Starting;
             instance.port = Some(self.record.port);
         });
-        let spec = self.spec()?;
+        let spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
         let running = shim::start(&self.host.binary, &self.folder(), &spec).await.map_err(|error| refused(&error))?;
         self.started(&running);
         Ok(running)
     }
 
     async fn reshim(&mut self, orphan: &shim::Orphan) -> Result<Running, Error> {
-        let spec = self.spec()?;
+        let spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
         let running = shim::reshim(&self.host.binary, orphan, &spec).await.map_err(|error| refused(&error))?;
         self.started(&running);
         Ok(running)
@@ -238,36 +217,6 @@ impl Life {
             instance.pid = Some(record.pid);
             instance.started_at = Some(record.started_at);
         });
-    }
-
-    /// What the shim runs.
-    fn spec(&self) -> Result<Spec, Error> {
-        let service = self.service()?;
-        let environment = &self.environment;
-        let place = environment.place(&self.record.revision);
-        let bound = bindings::of_service(&environment.scope, &self.loaded, service, &place)?;
-        let run = service.run.as_deref().ok_or_else(|| {
-            Error::failed(format!("service `{}` has no `run`; say how it starts", self.record.service))
-        })?;
-        let mut spec = Spec::new(
-            command::parse(run)?,
-            self.loaded.files(&service.source)?,
-            source_name(Kind::Service, &self.record.service),
-            &self.record.id,
-            environment.logs(&self.record.service),
-        );
-        spec.env = bound.env;
-        let own = [
-            ("PORT", self.record.port.to_string()),
-            ("SLIPWAY_SERVICE", self.record.service.to_string()),
-            ("SLIPWAY_INSTANCE", self.record.id.clone()),
-        ];
-        spec.env.extend(own.map(|(name, value)| (name.to_owned(), value)));
-        spec.secrets = bound.secrets;
-        spec.stop_ms = u64::from(service.stop);
-        spec.limits.memory = service.size.memory.map(|memory| memory.max.0);
-        spec.limits.cpu_millis = service.size.cpu.map(|cpu| cpu.max.0);
-        Ok(spec)
     }
 
     /// Probes it until something must be done. Ready or not, an end and the wish to leave are seen at once.
@@ -413,7 +362,7 @@ impl Life {
         match running.stop(stop).await {
             Ok(exit) => tracing::info!(scope = %self.environment.scope, instance = %self.record.id, "stopped: {exit}"),
             Err(error) => {
-                tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}")
+                tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}");
             }
         }
     }

@@ -23,9 +23,7 @@ use crate::{
 /// Wait before the second attempt; doubled for each further one.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// Bytes of logs of one environment that stay.
-const KEPT_LOGS: u64 = 256 << 20;
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
 /// `run.json` of a run that goes on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,7 +103,7 @@ impl Job {
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         let environment = self.environment.clone();
-        drop(tokio::task::spawn_blocking(move || crate::log::prune(&environment.folder.join("logs"), &[], KEPT_LOGS)));
+        drop(tokio::task::spawn_blocking(move || environment.prune_logs()));
     }
 
     async fn attempt(&self, attempt: u32) -> Result<i32, Error> {
@@ -175,7 +173,7 @@ impl Job {
 
     /// Waits for its end, its time limit, or the wish of another to take its place.
     async fn until_end(&self, folder: &std::path::Path, active: Active, running: &Running) -> Result<i32, Error> {
-        let limit = self.command().map_or(Duration::from_secs(3_600), |command| command.timeout.0);
+        let limit = self.command().map_or(Duration::from_hours(1), |command| command.timeout.0);
         let gone = Duration::try_from(Timestamp::now().duration_since(active.run.started_at)).unwrap_or_default();
         let ended = tokio::select! {
             ended = run::end(running, Some(limit.saturating_sub(gone))) => ended,

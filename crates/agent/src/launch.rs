@@ -1,7 +1,6 @@
 //! Makes sure that an agent of this program runs in a home.
 
 use std::{
-    io,
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,6 +10,7 @@ use crate::{
     error::Error,
     files,
     home::Home,
+    program,
     protocol::{Call, Reply},
     shim::{self, Adopted, Spec},
 };
@@ -25,7 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
     let client = Client::new(home.clone());
     if let Ok(Reply::Info { binary: running, pid, .. }) = client.call(None, Call::Info).await {
-        if is_same_file(binary, pid) || digest(binary.to_owned()).await.is_ok_and(|digest| digest == running) {
+        if program::is_same_file(binary, pid) == Some(true)
+            || program::digest(binary.to_owned()).await.is_ok_and(|digest| digest == running) {
             return Ok(());
         }
         tracing::info!(pid, "replaces an agent of another version");
@@ -89,28 +90,6 @@ pub(crate) fn lock(home: &Home) -> Result<Option<std::fs::File>, Error> {
         Err(std::fs::TryLockError::WouldBlock) => Ok(None),
         Err(std::fs::TryLockError::Error(error)) => Err(Error::file("lock", &path)(error)),
     }
-}
-
-/// Whether a process runs this very file.
-fn is_same_file(binary: &Path, pid: u32) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let identity = |path: &Path| -> io::Result<(u64, u64)> {
-        let metadata = std::fs::metadata(path)?;
-        Ok((metadata.dev(), metadata.ino()))
-    };
-    match (identity(binary), identity(Path::new(&format!("/proc/{pid}/exe")))) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
-}
-
-async fn digest(path: std::path::PathBuf) -> io::Result<String> {
-    let read = tokio::task::spawn_blocking(move || {
-        let mut hasher = blake3::Hasher::new();
-        io::copy(&mut std::fs::File::open(path)?, &mut hasher)?;
-        Ok(hasher.finalize().to_hex().to_string())
-    });
-    read.await.map_err(io::Error::other)?
 }
 
 fn last_words(log: &Path) -> String {

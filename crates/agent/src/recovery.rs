@@ -105,8 +105,8 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
         };
         tokio::select! {
             () = host.stopping.cancelled() => return,
-            changed = changes.changed() => {
-                if changed.is_err() {
+            told = changes.changed() => {
+                if told.is_err() {
                     return;
                 }
                 // Changes of instances are many; the lease is only looked at again.

@@ -113,7 +113,7 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
                 lives.abort_all();
                 return;
             }
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             Some(ended) = lives.join_next() => {
                 if let (Ok(name), Some(loaded)) = (&ended, &loaded)
                     && take_queued(&mut going, name)

@@ -1,13 +1,16 @@
 //! `slipway agent`: from start to end.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, edge_process, error::Error, files, home::Home, host::Host, launch, run, shim::limits, socket, supervisor,
+    api, edge_process, error::Error, files, home::Home, host::Host, launch, program, run, shim::limits, socket, supervisor,
 };
+
+/// How long calls that are at work may take once the agent was told to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// How the agent is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,9 +63,7 @@ async fn serve(home: Home) -> Result<(), Error> {
     {
         tracing::warn!("the control group cannot be used for limits: {error}");
     }
-    // Works also when the file was replaced since; see proc(5).
-    let binary = PathBuf::from("/proc/self/exe");
-    let host = Host::open(home, binary)?;
+    let host = Host::open(home, PathBuf::from(program::OWN))?;
     // Everything that runs is found before anything is decided, so that the first route table is complete.
     for environment in host.environments() {
         run::finish_left(environment.clone()).await;
@@ -76,10 +77,20 @@ async fn serve(home: Home) -> Result<(), Error> {
     stop_on_signal(&host)?;
     notify_ready();
     tracing::info!(home = %host.home.path().display(), environments = host.scopes().len(), "the agent answers");
-    axum::serve(listener, api::router(host.clone()))
-        .with_graceful_shutdown(async move { stopping.cancelled().await })
-        .await
-        .map_err(|error| Error::failed(format!("cannot answer on {}: {error}", socket.display())))?;
+    let stop = stopping.clone();
+    let serving = axum::serve(listener, api::router(host.clone()))
+        .with_graceful_shutdown(async move { stop.cancelled().await })
+        .into_future();
+    let late = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    tokio::select! {
+        served = serving => {
+            served.map_err(|error| Error::failed(format!("cannot answer on {}: {error}", socket.display())))?;
+        }
+        () = late => tracing::warn!("calls are left unanswered"),
+    }
     drop(edge.await);
     tracing::info!("the agent ends; instances go on");
     Ok(())
@@ -100,7 +111,7 @@ fn stop_on_signal(host: &Arc<Host>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Tells systemd that the agent answers. Source: sd_notify(3).
+/// Tells systemd that the agent answers. Source: `sd_notify(3)`.
 fn notify_ready() {
     use std::os::{
         linux::net::SocketAddrExt,

@@ -170,7 +170,7 @@ fn millis(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
-    const MINUTE: Duration = Duration::from_secs(60);
+    const MINUTE: Duration = Duration::from_mins(1);
 
     fn fresh() -> (tempfile::TempDir, State) {
         let folder = tempfile::tempdir().unwrap();

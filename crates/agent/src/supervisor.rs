@@ -16,7 +16,8 @@ use crate::{
     error::Error,
     files,
     host::Host,
-    instance::{Found, Life, Record},
+    instance::{Found, Life},
+    instance_spec::Record,
     ports,
     revision::Loaded,
     shim::{self, Adopted},
@@ -113,9 +114,13 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>, members:
                 lives.abort_all();
                 return;
             }
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             Some(ended) = lives.join_next() => match ended {
-                Ok(id) => drop(known.remove(&id)),
+                Ok(id) => {
+                    known.remove(&id);
+                    let environment = environment.clone();
+                    drop(tokio::task::spawn_blocking(move || environment.prune_logs()));
+                }
                 Err(error) => tracing::error!(scope = %environment.scope, "an instance's task broke down: {error}"),
             },
             () = tokio::time::sleep(AGAIN), if !settled => {
@@ -242,7 +247,7 @@ fn begin(
 ) -> Result<Member, Error> {
     let stem = format!("{service}-{}", &revision.release.as_str()[..8]);
     let taken = |id: &String| known.contains_key(id) || environment.instance_folder(id).exists();
-    let id = (1u32..).map(|number| format!("{stem}-{number}")).find(|id| !taken(id));
+    let id = (1..=u32::MAX).map(|number| format!("{stem}-{number}")).find(|id| !taken(id));
     let id = id.ok_or_else(|| Error::failed("no name is left for an instance"))?;
     let port = host.ports.take(ports::INSTANCES)?;
     let record = Record {

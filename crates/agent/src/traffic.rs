@@ -245,13 +245,15 @@ fn redirect(from: &str, to: String) -> Vec<PathRule> {
 /// What a stack without routes shows locally: its first site, or its only service with an address.
 fn only_route(loaded: &Loaded) -> Option<Route> {
     let stack = &loaded.resolved.stack;
-    let to = match stack.sites.keys().next() {
-        Some(site) => reference(Kind::Site, site),
-        None => {
-            let mut services = stack.services.iter().filter(|(_, service)| Loaded::has_address(service));
-            let (name, _) = services.next().filter(|_| services.next().is_none())?;
-            reference(Kind::Service, name)
+    let to = if let Some(site) = stack.sites.keys().next() {
+        reference(Kind::Site, site)
+    } else {
+        let mut services = stack.services.iter().filter(|(_, service)| Loaded::has_address(service));
+        let (name, _) = services.next()?;
+        if services.next().is_some() {
+            return None;
         }
+        reference(Kind::Service, name)
     };
     let path = PathRoute {
         path: "/".to_owned(),

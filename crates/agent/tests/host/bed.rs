@@ -69,8 +69,12 @@ impl Bed {
     }
 
     pub(crate) async fn start_agent(&mut self) {
+        self.start_agent_of(binary()).await;
+    }
+
+    pub(crate) async fn start_agent_of(&mut self, binary: &Path) {
         let log = fs::File::options().create(true).append(true).open(self.path().join("agent.log")).unwrap();
-        let agent = Command::new(binary())
+        let agent = Command::new(binary)
             .args(["agent", "--home"])
             .arg(self.home.path())
             .env("SLIPWAY_LOG", "debug,hyper=info")
@@ -167,7 +171,7 @@ impl Bed {
         self.until("it serves", |seen| {
             let all = seen.expected.get(revision).is_some_and(|expected| {
                 let ready = seen.instances.iter().filter(|one| one.revision == *revision && one.state == InstanceState::Ready);
-                ready.count() as u32 == *expected
+                ready.count() == *expected as usize
             });
             all && seen.serving.get(revision) == Some(&100) && seen.instances.iter().all(|one| one.revision == *revision)
         })
@@ -238,8 +242,9 @@ impl Bed {
     }
 
     pub(crate) fn edge_pid(&self) -> u32 {
-        let path = self.home.edge_folder().join("shim/shim.json");
-        serde_json::from_slice::<agent::shim::Record>(&fs::read(path).unwrap()).unwrap().pid
+        let shims = fs::read_dir(self.home.edge_folder().join("shims")).into_iter().flatten().flatten();
+        let newest = shims.max_by_key(|shim| shim.file_name().to_str().unwrap().parse::<u32>().unwrap()).unwrap();
+        serde_json::from_slice::<agent::shim::Record>(&fs::read(newest.path().join("shim.json")).unwrap()).unwrap().pid
     }
 }
 

@@ -1,11 +1,9 @@
 //! What runs goes on, whoever is killed.
 
-use std::time::Duration;
-
 use agent::protocol::Call;
 use engine::desired::InstanceState;
 
-use crate::bed::{Bed, eventually, get, kill9};
+use crate::bed::{Bed, binary, eventually, get, kill9};
 
 const TWO: &str = r#"
 [service.api]
@@ -44,7 +42,7 @@ async fn a_killed_agent_disturbs_nobody_and_the_next_one_finds_everything() {
         assert_eq!(bed.edge_pid(), edge);
         bed.until("it serves again", |seen| seen.serving.get(&revision) == Some(&100)).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     assert!(visitors.all_well().await > 50);
     let seen = bed.observe().await;
     assert_eq!(seen.troubles, Vec::<String>::new());
@@ -113,7 +111,7 @@ async fn a_second_revision_takes_over_without_losing_a_visitor() {
         let address = bed.address;
         tokio::spawn(async move { get(address, "shop.test", "/slow/800").await })
     };
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     bed.want(&[&first, &second], &[(&first, 100)]).await;
     bed.until("the second is ready", |seen| {
         let ready = seen.instances.iter().filter(|one| one.revision == second && one.state == InstanceState::Ready);
@@ -131,6 +129,31 @@ async fn a_second_revision_takes_over_without_losing_a_visitor() {
     assert_eq!(std::fs::read_dir(bed.folder().join("instances")).unwrap().count(), 0);
     let answer = bed.get("shop.test", "/").await;
     assert!(answer.is_err() || answer.as_ref().is_ok_and(|(status, _)| *status == 404), "{answer:?}");
+    let edge = bed.edge_pid();
     bed.client().call(None, Call::Shutdown).await.unwrap();
-    eventually("the edge ended", || observe::process::find(bed.edge_pid()).unwrap().is_none_or(|one| one.state == observe::process::State::Zombie)).await;
+    eventually("the edge ended", || observe::process::find(edge).unwrap().is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_version_replaces_agent_and_edge_without_losing_a_visitor() {
+    let mut bed = Bed::new().await;
+    let revision = bed.revision(TWO, &[], &[]).await;
+    bed.deploy(&revision).await;
+    let (edge, before) = (bed.edge_pid(), bed.instances().await);
+    let visitors = bed.visitors();
+    let slow = {
+        let address = bed.address;
+        tokio::spawn(async move { get(address, "shop.test", "/slow/1500").await })
+    };
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let other = bed.path().join("agent-of-another-version");
+    std::fs::copy(binary(), &other).unwrap();
+    bed.kill_agent();
+    bed.start_agent_of(&other).await;
+    bed.until("another edge serves", |seen| bed.edge_pid() != edge && seen.serving.get(&revision) == Some(&100)).await;
+    assert_eq!(slow.await.unwrap().unwrap().0, 200, "the old edge finishes what it has");
+    eventually("the old edge is gone", || observe::process::find(edge).unwrap().is_none()).await;
+    let pids = |all: &[engine::desired::Instance]| all.iter().map(|one| one.pid).collect::<Vec<_>>();
+    assert_eq!(pids(&before), pids(&bed.instances().await), "instances go on");
+    assert!(visitors.all_well().await > 50);
 }

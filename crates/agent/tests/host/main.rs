@@ -1,5 +1,7 @@
 //! The agent as a process with a real edge, real instances and visitors.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
 mod bed;
 mod fails_well;
 mod keeps_running;

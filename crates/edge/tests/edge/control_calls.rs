@@ -116,6 +116,17 @@ fn the_control_socket_is_for_the_owner_alone() {
 }
 
 #[test]
+fn the_control_socket_of_an_edge_that_was_killed_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap()); // nobody answers on it any more
+    let mut edge = edge::Edge::start(folder.path(), &edge::Options { workers: 1, ..edge::Options::default() }).unwrap();
+    assert_eq!(control(&socket, "GET", "/status", "").0, 200);
+    edge.quit();
+    edge.wait();
+}
+
+#[test]
 fn a_missing_folder_is_an_error_that_names_it() {
     let error = edge::Edge::start(std::path::Path::new("/nowhere/at/all"), &edge::Options::default()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/at/all/control.sock"), "{error}");

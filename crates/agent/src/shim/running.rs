@@ -108,7 +108,11 @@ pub fn adopt(folder: &Path) -> Result<Adopted, ShimError> {
         let program = process::open(record.pid, record.pid_start_time).map_err(ShimError::io(looking))?;
         return Ok(match program {
             Some(handle) => Adopted::Orphaned(Orphan { folder, record, handle: Arc::new(handle) }),
-            None => Adopted::Gone,
+            None => {
+                // Shim and program were killed together; what the program started is nobody's now.
+                sweep_up(&record);
+                Adopted::Gone
+            }
         });
     }
     Ok(exit.filter(|exit| exit.generation >= record.generation).map_or(Adopted::Gone, Adopted::Ended))
@@ -273,21 +277,25 @@ impl Orphan {
         let waiting = || ShimError::io("waiting for the program");
         process::signal_group(self.record.pid, self.record.pid_start_time, Signal::TERM);
         let ended = tokio::time::timeout(grace, gone(&self.handle)).await;
-        let groups = &self.record.groups;
-        groups.kill();
-        process::signal_group(self.record.pid, self.record.pid_start_time, Signal::KILL);
-        for stat in process::session(self.record.pid, self.record.pid_start_time) {
-            process::signal(stat.pid, Signal::KILL);
-        }
+        sweep_up(&self.record);
         match ended {
             Ok(result) => result.map_err(waiting())?,
             Err(_still_there) => gone(&self.handle).await.map_err(waiting())?,
         }
-        groups.remove();
         let exit = unseen(&self.record);
         record::write(&self.folder, record::EXIT, &exit).map_err(ShimError::io("writing exit.json"))?;
         Ok(exit)
     }
+}
+
+/// KILL to what is left of a program that is gone, and an end to its control groups.
+fn sweep_up(record: &Record) {
+    record.groups.kill();
+    process::signal_group(record.pid, record.pid_start_time, Signal::KILL);
+    for stat in process::session(record.pid, record.pid_start_time) {
+        process::signal(stat.pid, Signal::KILL);
+    }
+    record.groups.remove();
 }
 
 fn unseen(record: &Record) -> Exit {

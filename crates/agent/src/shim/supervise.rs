@@ -74,6 +74,8 @@ fn tell(report: &Report) {
 }
 
 struct Shim {
+    /// Where it lies, absolute; also the working folder.
+    folder: PathBuf,
     spec: Spec,
     /// Held while the shim lives: nobody else starts a program in its folder.
     _lock: File,
@@ -188,6 +190,7 @@ impl Shim {
             program: Program::Over,
             stop: None,
             wait: FIRST_WAIT,
+            folder,
             spec,
         };
         shim.record.groups = shim.groups.clone();
@@ -458,6 +461,10 @@ impl Shim {
     fn start_again(&mut self) {
         if let Err(error) = record::reserve(Path::new(".")) {
             complain(&format!("reserving room for exit.json: {error}"));
+        }
+        if self.groups.folders().iter().any(|group| !group.exists()) {
+            self.groups = Groups::make(&group_name(&self.spec, &self.folder), self.spec.limits);
+            self.record.groups = self.groups.clone();
         }
         match self.spawn() {
             Ok(()) => {

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 use super::{super::process, hierarchy::Hierarchies};
 use crate::shim::Limits;
 
+/// How the names of all groups begin.
+pub(super) const PREFIX: &str = "slipway-";
+
 /// Length of one period of the processor's bandwidth control; the kernel's default.
 const PERIOD_MICROS: u64 = 100_000;
 
@@ -177,7 +180,7 @@ fn flat(name: &Path) -> String {
             _ => None,
         })
         .collect();
-    format!("slipway-{}", parts.join("-"))
+    format!("{PREFIX}{}", parts.join("-"))
 }
 
 #[cfg(test)]

@@ -11,5 +11,5 @@ mod support;
 mod usage;
 
 pub use group::Groups;
-pub use support::{Means, Support, prepare, support};
+pub use support::{Means, Support, prepare, support, sweep};
 pub use usage::{Usage, usage};

@@ -1,12 +1,17 @@
 //! Which limits this system can hold.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::Path,
+    sync::LazyLock,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
     super::{Limits, process},
-    group::Groups,
+    group::{Groups, PREFIX},
     hierarchy::{Hierarchies, LEAF},
 };
 
@@ -34,8 +39,13 @@ pub struct Support {
     pub whole_kill: bool,
 }
 
-/// Tries out which limits hold, by making a group and removing it again.
+/// Which limits hold here, tried out once by making a group and removing it again. After [`prepare`], if at all.
 pub fn support() -> Support {
+    static FOUND: LazyLock<Support> = LazyLock::new(try_out);
+    *FOUND
+}
+
+fn try_out() -> Support {
     let limits = Limits { memory: Some(1 << 30), cpu_millis: Some(1000), open_files: None };
     let groups = Groups::make(Path::new(&format!("trial-{}", std::process::id())), limits);
     let means = |group: &Option<_>| match group {
@@ -50,6 +60,24 @@ pub fn support() -> Support {
     };
     groups.remove();
     found
+}
+
+/// Removes groups that shims left which were killed together with their programs, wherever this process may make some.
+///
+/// A group in use stays: the kernel removes none with processes. One whose kept program waits for its next start is
+/// made again by its shim.
+pub fn sweep() {
+    let Hierarchies { unified, memory, cpu } = Hierarchies::observe();
+    for base in [unified, memory, cpu].into_iter().flatten() {
+        let groups = fs::read_dir(base).into_iter().flatten().flatten();
+        for group in groups.filter(|group| group.file_name().to_string_lossy().starts_with(PREFIX)) {
+            // One that was made a moment ago waits for its first process.
+            let age = group.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|made| made.elapsed().ok());
+            if age.is_some_and(|age| age > Duration::from_secs(60)) && group.file_name() != LEAF {
+                let _in_use = fs::remove_dir(group.path());
+            }
+        }
+    }
 }
 
 /// Makes room for groups with controllers on a version 2 system: moves every process of this process's group into a

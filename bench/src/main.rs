@@ -7,6 +7,7 @@
 //!
 //! Figures depend on the machine, so no test waits for them; ratios in one run are what counts.
 
+mod build;
 mod check;
 mod deploy;
 mod edge;
@@ -22,7 +23,7 @@ mod wrk;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::{fault::Fault, row::Row};
 
@@ -36,6 +37,9 @@ struct Arguments {
     /// Print the table as JSON
     #[arg(long, global = true)]
     json: bool,
+    /// Leave these out of all
+    #[arg(long, global = true, value_enum, value_delimiter = ',')]
+    without: Vec<What>,
     /// Rounds of each measurement; the median counts
     #[arg(long, global = true, default_value_t = 5)]
     rounds: usize,
@@ -53,7 +57,7 @@ struct Arguments {
     deploys: u32,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand, ValueEnum)]
 enum What {
     /// CPU for each request and latency, beside nginx and HAProxy
     Edge,
@@ -65,6 +69,8 @@ enum What {
     Memory,
     /// Requests that fail while deploys follow each other
     Load,
+    /// A cold release build of the whole workspace
+    Build,
     /// All of them
     All,
 }
@@ -75,17 +81,21 @@ type Measure = fn(&Arguments) -> Result<Vec<Row>, Fault>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let what = arguments.what.unwrap_or(What::All);
-    let all: [(What, Measure); 5] = [
+    let all: [(What, Measure); 6] = [
         (What::Edge, edge::measure),
         (What::Check, check::measure),
         (What::Deploy, deploy::measure),
         (What::Memory, memory::measure),
         (What::Load, load::measure),
+        (What::Build, build::measure),
     ];
+    if stand::slipway().is_ok_and(|path| path.parent().is_some_and(|folder| folder.ends_with("debug"))) {
+        eprintln!("warning: this is a debug build of slipway, so its figures mean nothing");
+    }
     let mut rows = Vec::new();
     let mut failed = false;
     for (name, measure) in all {
-        if what != name && what != What::All {
+        if what != name && (what != What::All || arguments.without.contains(&name)) {
             continue;
         }
         match measure(&arguments) {

@@ -174,7 +174,7 @@ listen = ["{}"]
 
     /// The edge's process.
     pub(crate) fn edge(&self) -> Result<u32, Fault> {
-        Ok(self.shim("edge/shim.json")?.program)
+        Ok(self.shim("edge/shim/shim.json")?.program)
     }
 
     /// What a shim recorded in a file of the agent's folder.

@@ -86,7 +86,7 @@ out = ["marker.txt", "faults.txt"]
 run = "{}"
 port = 4000
 health = {{ path = "/health", every = "500ms", timeout = "400ms", up = 1, down = 2 }}
-drain = "5s"
+drain = "2s"
 {service}
 
 [route."harbour.test"]

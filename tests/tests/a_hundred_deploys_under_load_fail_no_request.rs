@@ -6,7 +6,7 @@ use stories::{Load, Story, until};
 
 #[test]
 fn a_hundred_deploys_under_load_fail_no_request() {
-    let story = Story::harbour_with("drain = \"2s\"", "");
+    let story = Story::harbour();
     story.deploy();
     let load = Load::start(story.address, "harbour.test", 8);
     until("visitors", Duration::from_secs(10), || (load.requests() > 50).then_some(()));

@@ -71,8 +71,12 @@ pub(crate) async fn retire(running: Running) {
 pub(crate) async fn stop_all(edge: &Path) -> Result<(), Error> {
     for (_, shim) in shims(edge) {
         match shim::adopt(&shim).map_err(failed)? {
-            Adopted::Running(running) => drop(running.stop(FINISH).await.map_err(failed)?),
-            Adopted::Orphaned(orphan) => drop(orphan.stop(FINISH).await.map_err(failed)?),
+            Adopted::Running(running) => {
+                running.stop(FINISH).await.map_err(failed)?;
+            }
+            Adopted::Orphaned(orphan) => {
+                orphan.stop(FINISH).await.map_err(failed)?;
+            }
             Adopted::Ended(_) | Adopted::Gone => {}
         }
         files::remove_folder(&shim)?;

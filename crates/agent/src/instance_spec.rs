@@ -31,9 +31,10 @@ pub(crate) fn of(environment: &Environment, loaded: &Loaded, record: &Record) ->
     let service = loaded.service(&record.service)?;
     let place = environment.place(&record.revision);
     let bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
-    let run = service.run.as_deref().ok_or_else(|| {
-        Error::failed(format!("service `{}` has no `run`; say how it starts", record.service))
-    })?;
+    let run = service
+        .run
+        .as_deref()
+        .ok_or_else(|| Error::failed(format!("service `{}` has no `run`; say how it starts", record.service)))?;
     let mut spec = Spec::new(
         command::parse(run)?,
         loaded.files(&service.source)?,

@@ -26,7 +26,8 @@ pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
     let client = Client::new(home.clone());
     if let Ok(Reply::Info { binary: running, pid, .. }) = client.call(None, Call::Info).await {
         if program::is_same_file(binary, pid) == Some(true)
-            || program::digest(binary.to_owned()).await.is_ok_and(|digest| digest == running) {
+            || program::digest(binary.to_owned()).await.is_ok_and(|digest| digest == running)
+        {
             return Ok(());
         }
         tracing::info!(pid, "replaces an agent of another version");

@@ -62,6 +62,20 @@ impl Loaded {
         Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees })
     }
 
+    /// A revision of a stack file whose release was never packed.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str, environment: &str, digit: char, values: &[(&str, &str)]) -> Arc<Self> {
+        let environment = environment.parse().unwrap();
+        let resolved =
+            stack::resolve("slipway.toml", text, &environment).unwrap_or_else(|problems| panic!("{problems}"));
+        let release = digit.to_string().repeat(64);
+        let revision = Revision::try_from(format!("{release}+{}", "0".repeat(16))).unwrap();
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let values = Values { values, ..Values::default() };
+        let folder = Path::new("/store").join(digit.to_string());
+        Arc::new(Self { revision, folder, resolved, values, version: "1".to_owned(), trees: BTreeMap::new() })
+    }
+
     /// A service of the stack.
     pub(crate) fn service(&self, name: &ResourceName) -> Result<&Service, Error> {
         self.resolved.stack.services.get(name).ok_or_else(|| {

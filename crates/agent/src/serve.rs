@@ -6,7 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, edge_process, error::Error, files, home::Home, host::Host, launch, program, run, shim::limits, socket, supervisor,
+    api, edge_process, error::Error, files, home::Home, host::Host, launch, program, run, shim::limits, socket,
+    supervisor,
 };
 
 /// How long calls that are at work may take once the agent was told to end.

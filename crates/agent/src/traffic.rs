@@ -154,7 +154,8 @@ impl Plan {
             let Some(loaded) = part.loaded.get(revision) else { continue };
             for (name, port) in ports {
                 let Ok(service) = loaded.service(name) else { continue };
-                let id = format!("{}@{}", pool_id(&part.scope, &reference(Kind::Service, name)), revision.release);
+                let pool = pool_id(&part.scope, &reference(Kind::Service, name));
+                let id = format!("{pool}@{}-{}", revision.release, revision.values);
                 let instances = part.instances.iter().filter(|instance| instance.revision == *revision);
                 let upstreams = upstreams(part, instances, name, |_| 1);
                 let rule = PathRule {
@@ -391,3 +392,6 @@ fn reference(kind: Kind, name: &ResourceName) -> ResourceRef {
 fn parse_network(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<std::net::IpAddr>().ok().map(IpNet::from))
 }
+
+#[cfg(test)]
+mod tests;

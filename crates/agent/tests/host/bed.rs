@@ -17,7 +17,7 @@ use agent::{
 };
 use engine::{
     desired::{Desired, Instance, InstanceState, Observed},
-    target::{Fence, Task, TaskEnd, TargetError},
+    target::{Fence, TargetError, Task, TaskEnd},
 };
 use stack::Revision;
 use tokio::{
@@ -106,7 +106,8 @@ impl Bed {
     pub(crate) fn stack(&self, text: &str) -> String {
         let web = format!("{} web", binary().display());
         let head = "app = \"shop\"\n";
-        let tail = format!("\n[environment.dev]\ntarget = \"local\"\ndata = \"seed\"\nlisten = [\"{}\"]\n", self.address);
+        let tail =
+            format!("\n[environment.dev]\ntarget = \"local\"\ndata = \"seed\"\nlisten = [\"{}\"]\n", self.address);
         format!("{head}{}{tail}", text.replace("WEB", &web))
     }
 
@@ -170,10 +171,12 @@ impl Bed {
         self.want(&[revision], &[(revision, 100)]).await;
         self.until("it serves", |seen| {
             let all = seen.expected.get(revision).is_some_and(|expected| {
-                let ready = seen.instances.iter().filter(|one| one.revision == *revision && one.state == InstanceState::Ready);
+                let ready =
+                    seen.instances.iter().filter(|one| one.revision == *revision && one.state == InstanceState::Ready);
                 ready.count() == *expected as usize
             });
-            all && seen.serving.get(revision) == Some(&100) && seen.instances.iter().all(|one| one.revision == *revision)
+            all && seen.serving.get(revision) == Some(&100)
+                && seen.instances.iter().all(|one| one.revision == *revision)
         })
         .await;
     }
@@ -274,7 +277,8 @@ pub(crate) async fn get(address: SocketAddr, host: &str, path: &str) -> std::io:
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let body = if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
+        let body =
+            if head.to_lowercase().contains("transfer-encoding: chunked") { unchunk(body) } else { body.to_owned() };
         Ok((status, body))
     };
     tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))

@@ -6,7 +6,7 @@ use agent::protocol::{Call, Reply};
 use engine::{
     desired::InstanceState,
     journal::{DeployKind, Entry, Event, Outcome, Start, Step},
-    target::{Fence, Task, TaskEnd, TargetError},
+    target::{Fence, TargetError, Task, TaskEnd},
 };
 use stack::Revision;
 
@@ -56,7 +56,12 @@ async fn a_service_that_only_crashes_is_given_up_with_its_last_words_and_without
     bed.until("it is gone", |seen| seen.instances.len() == 1).await;
     // No file of the host but the values' own holds the secret.
     for folder in ["instances", "logs", "tasks", "state.json", "journal.jsonl"] {
-        let found = std::process::Command::new("grep").arg("-r").arg("tr0ub4dor").arg(bed.folder().join(folder)).output().unwrap();
+        let found = std::process::Command::new("grep")
+            .arg("-r")
+            .arg("tr0ub4dor")
+            .arg(bed.folder().join(folder))
+            .output()
+            .unwrap();
         assert!(found.stdout.is_empty(), "{}", String::from_utf8_lossy(&found.stdout));
     }
     assert!(!bed.agent_log().contains("tr0ub4dor"));
@@ -114,20 +119,31 @@ LEVEL = { one_of = ["a", "b"] }
 "#;
     let revision = bed.revision(text, &[("match.sh", "exit 0")], &[("LEVEL", "c")]).await;
     let Err(TargetError::Failed { reason }) = bed.task(Task::Preflight { revision }).await else { panic!() };
-    for part in ["5 reasons", "TOKEN", "LEVEL", "`no-such-program` was not found", "`match.sh` is not an executable file", "cannot listen on"] {
+    for part in [
+        "5 reasons",
+        "TOKEN",
+        "LEVEL",
+        "`no-such-program` was not found",
+        "`match.sh` is not an executable file",
+        "cannot listen on",
+    ] {
         assert!(reason.contains(part), "{part} in {reason}");
     }
     drop(taken);
     let good = bed.revision(ONE, &[], &[]).await;
     assert_eq!(bed.task(Task::Preflight { revision: good.clone() }).await.unwrap(), TaskEnd::Done);
     bed.deploy(&good).await;
-    assert_eq!(bed.task(Task::Preflight { revision: good }).await.unwrap(), TaskEnd::Done, "its own address is no reason");
+    assert_eq!(
+        bed.task(Task::Preflight { revision: good }).await.unwrap(),
+        TaskEnd::Done,
+        "its own address is no reason"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_newest_lease_may_change_anything() {
     let mut bed = Bed::new().await;
-    let first = bed.lock(Duration::from_secs(60)).await;
+    let first = bed.lock(Duration::from_mins(1)).await;
     let second = bed.call(Call::Lock { holder: "bob@desk".to_owned(), ttl_ms: 1_000 }).await;
     assert!(matches!(second, Err(TargetError::Locked { ref holder, .. }) if holder == "ann@desk"), "{second:?}");
     bed.kill_agent();
@@ -135,7 +151,7 @@ async fn only_the_newest_lease_may_change_anything() {
     let want = |fence| Call::Want { desired: engine::desired::Desired::default(), fence };
     bed.call(want(first)).await.expect("a lease outlives the agent");
     bed.call(Call::Unlock { fence: first }).await.unwrap();
-    let third = bed.lock(Duration::from_secs(60)).await;
+    let third = bed.lock(Duration::from_mins(1)).await;
     let old = bed.call(want(first)).await;
     assert_eq!(old, Err(TargetError::Fenced { given: first.0, current: third.0 }));
     let task = Task::Run { revision: fake(), service: "api".parse().unwrap(), command: vec!["true".to_owned()] };
@@ -170,7 +186,9 @@ async fn a_deploy_whose_engine_fell_silent_is_brought_to_its_end_by_the_host() {
     };
     bed.call(Call::Want { desired, fence }).await.unwrap();
     // Nobody renews.
-    let seen = bed.until("back to what was", |seen| seen.desired.running == [good.clone()].into() && seen.instances.len() == 1).await;
+    let seen = bed
+        .until("back to what was", |seen| seen.desired.running == [good.clone()].into() && seen.instances.len() == 1)
+        .await;
     assert_eq!(seen.instances[0].revision, good);
     let ended = || async {
         let Ok(Reply::Journal { entries }) = bed.call(Call::Journal).await else { panic!() };
@@ -190,7 +208,10 @@ async fn a_deploy_whose_engine_fell_silent_is_brought_to_its_end_by_the_host() {
     while matches!(next, Err(TargetError::Locked { .. })) {
         next = bed.call(Call::Lock { holder: "bob@desk".to_owned(), ttl_ms: 1000 }).await;
     }
-    assert!(matches!(next, Ok(Reply::Fence { fence: Fence(number) }) if number > fence.0 + 1), "the lock is free: {next:?}");
+    assert!(
+        matches!(next, Ok(Reply::Fence { fence: Fence(number) }) if number > fence.0 + 1),
+        "the lock is free: {next:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +229,7 @@ async fn a_damaged_journal_refuses_its_environment_and_no_other() {
     let mut bed = Bed::new().await;
     let revision = bed.revision(ONE, &[], &[]).await;
     bed.deploy(&revision).await;
-    let fence = bed.lock(Duration::from_secs(60)).await;
+    let fence = bed.lock(Duration::from_mins(1)).await;
     for number in 1..=2 {
         bed.call(Call::Append { entry: begun(number, None), fence }).await.unwrap();
     }
@@ -250,9 +271,56 @@ async fn launch_starts_an_agent_once_and_a_killed_one_comes_back_by_itself() {
     }
     bed.client().call(None, Call::Shutdown).await.unwrap();
     let second = second.unwrap();
-    eventually("its end", || observe::process::find(second).unwrap().is_none_or(|one| one.state == observe::process::State::Zombie)).await;
+    eventually("its end", || {
+        observe::process::find(second).unwrap().is_none_or(|one| one.state == observe::process::State::Zombie)
+    })
+    .await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(pid().await, None, "told to end, it stays ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_makes_the_report_unhealthy_within_two_seconds() {
+    // proves S4.P4, S4.P5, S4.4
+    let bed = Bed::new().await;
+    // It accepts and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = format!(
+        "\n[database.main]\nengine = \"postgres:15\"\nurl = \"postgres://shop:${{PASSWORD}}@{}/shop\"\n",
+        silent.local_addr().unwrap()
+    );
+    let text = ONE.replace("[variable]", &format!("{database}[variable]\nPASSWORD = {{ secret = true }}"));
+    let revision = bed.revision(&text, &[], &[("PASSWORD", "hunter2-and-some-more")]).await;
+    bed.deploy(&revision).await;
+    let began = std::time::Instant::now();
+    let (well, report) = bed.client().health(&bed.scope).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(!well, "{report}");
+    assert_eq!(report["status"], "unhealthy");
+    assert_eq!(report["checks"]["database"]["status"], "unhealthy");
+    assert!(report["checks"]["memory"]["percentage"].is_u64(), "{report}");
+    assert!(!report.to_string().contains("hunter2"), "{report}");
+    let Err(TargetError::Failed { reason }) = bed.task(Task::Preflight { revision }).await else { panic!() };
+    assert!(reason.contains("database `main` cannot be reached") && !reason.contains("hunter2"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_that_takes_more_memory_than_it_may_is_started_again() {
+    // proves S1.2: the limit of a size is kept, by the kernel or by the agent
+    let bed = Bed::new().await;
+    let text = format!(
+        "[service.hungry]\nrun = \"{} eat 300\"\nsize = {{ memory = \"64Mi\" }}\nstop = \"1s\"\n",
+        binary().display()
+    );
+    let revision = bed.revision(&text, &[], &[]).await;
+    bed.want(&[&revision], &[]).await;
+    bed.until("it ended for its memory", |seen| {
+        seen.instances.iter().any(|one| match &one.state {
+            InstanceState::Waiting { why } | InstanceState::Failed { why } => why.contains("memory"),
+            _ => false,
+        })
+    })
+    .await;
 }
 
 fn fake() -> Revision {

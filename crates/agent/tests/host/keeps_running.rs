@@ -76,7 +76,8 @@ async fn an_instance_whose_shim_is_killed_lives_on_under_a_new_one() {
     let record = bed.shim_record(&before[0].id);
     kill9(record.shim_pid);
     eventually("a new shim", || bed.shim_record(&before[0].id).shim_pid != record.shim_pid).await;
-    let after = bed.until("both are ready", |seen| seen.instances.iter().all(|one| one.state == InstanceState::Ready)).await;
+    let after =
+        bed.until("both are ready", |seen| seen.instances.iter().all(|one| one.state == InstanceState::Ready)).await;
     assert_eq!(after.instances[0].pid, before[0].pid, "the program noticed nothing");
 }
 
@@ -112,14 +113,17 @@ async fn a_second_revision_takes_over_without_losing_a_visitor() {
         tokio::spawn(async move { get(address, "shop.test", "/slow/800").await })
     };
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let began = std::time::Instant::now();
     bed.want(&[&first, &second], &[(&first, 100)]).await;
     bed.until("the second is ready", |seen| {
         let ready = seen.instances.iter().filter(|one| one.revision == second && one.state == InstanceState::Ready);
         ready.count() == 2
     })
     .await;
+    let ready = began.elapsed();
     bed.want(&[&first, &second], &[(&first, 50), (&second, 50)]).await;
     bed.until("half and half", |seen| seen.serving.len() == 2).await;
+    println!("ready after {ready:?}, half of the visitors {:?} later", began.elapsed().saturating_sub(ready));
     bed.deploy(&second).await;
     assert_eq!(slow.await.unwrap().unwrap().0, 200, "who was there before the switch is answered");
     assert!(visitors.all_well().await > 20);

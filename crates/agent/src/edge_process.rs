@@ -76,6 +76,8 @@ struct Kept {
     /// Edges of another version: they leave once the new one serves.
     retiring: Vec<Running>,
     table: Option<Table>,
+    /// Why `table` is not in `table.json`.
+    unwritten: Option<String>,
     /// The edge said that it serves `table`.
     confirmed: bool,
 }
@@ -146,6 +148,9 @@ impl Edge {
     }
 
     /// Makes the edge serve `made`, starting it when there is something to serve.
+    ///
+    /// A table that cannot be written to disk is served all the same; only an edge that is started again before it is
+    /// written would begin with an older one.
     async fn serve(&self, kept: &mut Kept, made: &Made) -> Result<Status, Error> {
         let same = kept.table.as_ref().is_some_and(|table| Table { version: 0, ..table.clone() } == made.table);
         if made.table.listeners.is_empty() && kept.running.is_none() {
@@ -155,11 +160,15 @@ impl Edge {
         if !same {
             let version = kept.table.as_ref().map_or(0, |table| table.version) + 1;
             let table = Table { version, ..made.table.clone() };
-            files::replace_json(&self.folder.join("table.json"), &table)?;
             kept.table = Some(table);
+            kept.unwritten = Some("not tried yet".to_owned());
             kept.confirmed = false;
         }
         let Some(table) = &kept.table else { return Ok(Status::default()) };
+        if kept.unwritten.is_some() {
+            let written = files::replace_json(&self.folder.join("table.json"), table);
+            kept.unwritten = written.err().map(|error| error.to_string());
+        }
         if kept.running.is_none() {
             let (running, retiring) = edge_shim::ensure(&self.binary, &self.folder).await?;
             kept.running = Some(running);
@@ -238,7 +247,7 @@ pub(crate) async fn run(host: Arc<Host>) {
 /// `false`: to be tried again.
 async fn bring(edge: &Edge, kept: &mut Kept, number: u64, made: Arc<Made>) -> bool {
     let before = edge.state();
-    let unchanged = kept.confirmed && kept.running.is_some() && before.refused.is_empty() && before.made == made;
+    let unchanged = kept.confirmed && kept.unwritten.is_none() && kept.running.is_some() && before.refused.is_empty() && before.made == made;
     if unchanged && before.trouble.is_none() {
         edge.applied.send_modify(|applied| applied.number = number);
         return true;
@@ -250,8 +259,18 @@ async fn bring(edge: &Edge, kept: &mut Kept, number: u64, made: Arc<Made>) -> bo
                     tracing::warn!(address, "the edge cannot listen: {reason}");
                 }
             }
-            let settled = status.refused.is_empty();
-            edge.applied.send_replace(Applied { number, made, refused: status.refused, trouble: None });
+            let settled = status.refused.is_empty() && kept.unwritten.is_none();
+            if kept.unwritten != before.trouble
+                && let Some(reason) = &kept.unwritten
+            {
+                tracing::error!("{reason}");
+            }
+            edge.applied.send_replace(Applied {
+                number,
+                made,
+                refused: status.refused,
+                trouble: kept.unwritten.clone(),
+            });
             settled
         }
         Err(error) => {

@@ -52,6 +52,8 @@ pub(crate) struct Life {
     pub(crate) leave: CancellationToken,
     port: Port,
     backoff: Backoff,
+    /// `record` could not be written.
+    unkept: bool,
 }
 
 /// What a restarted agent found of an instance.
@@ -84,7 +86,7 @@ impl Life {
         port: Port,
     ) -> Self {
         let backoff = Backoff::new(record.proven);
-        Self { host, environment, loaded, record, leave: CancellationToken::new(), port, backoff }
+        Self { host, environment, loaded, record, leave: CancellationToken::new(), port, backoff, unkept: false }
     }
 
     /// Enters it into the environment's list.
@@ -179,9 +181,10 @@ impl Life {
     }
 
     /// Writes down what a restarted agent must know.
-    fn keep(&self) {
+    fn keep(&mut self) {
         let path = self.folder().join("instance.json");
         let kept = files::make_folder(&self.folder()).and_then(|()| files::replace_lightly(&path, &self.record));
+        self.unkept = kept.is_err();
         self.environment.trouble(&format!("instance {}", self.record.id), kept.err().map(|error| error.to_string()));
     }
 
@@ -265,6 +268,9 @@ impl Life {
                     _ => "ready".to_owned(),
                 });
             }
+        }
+        if self.unkept {
+            self.keep();
         }
         self.set(|instance| {
             if let Some(state) = state {

@@ -17,8 +17,8 @@ use super::{
     record::Clock,
 };
 
-/// A longer line becomes several records.
-const LONGEST_LINE: usize = 64 << 10;
+/// Where a line of more than 64 KiB is cut: what follows the cut, and must be known to make it, fits as well.
+const LONGEST_LINE: usize = 60 << 10;
 /// Where a line was cut, at the end of one record and the beginning of the next.
 const CUT: &str = "…";
 /// Records are written out once there are so many bytes of them, or at the end of each chunk.

@@ -38,16 +38,36 @@ pub(crate) struct Bed {
     pub(crate) scope: Scope,
     pub(crate) address: SocketAddr,
     agent: Option<Child>,
+    mounted: bool,
 }
 
 impl Bed {
     /// A host whose agent runs.
     pub(crate) async fn new() -> Self {
+        Self::on(tempfile::tempdir().unwrap()).await
+    }
+
+    /// A host whose home is on a disk of its own of so many megabytes.
+    pub(crate) async fn on_disk_of(megabytes: u32) -> Self {
         let root = tempfile::tempdir().unwrap();
+        let home = root.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let size = format!("size={megabytes}m,mode=0700");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&home).status();
+        assert!(
+            mounted.is_ok_and(|status| status.success()),
+            "this test needs a small disk: run it as root, or in `unshare --user --map-root-user --mount`"
+        );
+        let mut bed = Self::on(root).await;
+        bed.mounted = true;
+        bed
+    }
+
+    async fn on(root: tempfile::TempDir) -> Self {
         let home = Home::at(root.path().join("home"));
         let scope = Scope { app: "shop".parse().unwrap(), environment: "dev".parse().unwrap() };
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut bed = Self { root, home, scope, address, agent: None };
+        let mut bed = Self { root, home, scope, address, agent: None, mounted: false };
         bed.start_agent().await;
         bed
     }
@@ -336,6 +356,9 @@ impl Drop for Bed {
                     }
                 }
             }
+        }
+        if self.mounted {
+            drop(Command::new("umount").arg("-l").arg(self.home.path()).status());
         }
     }
 }

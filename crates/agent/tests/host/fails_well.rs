@@ -1,6 +1,6 @@
 //! What does not work says so and disturbs nothing else.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Write, time::Duration};
 
 use agent::protocol::{Call, Reply};
 use engine::{
@@ -10,7 +10,7 @@ use engine::{
 };
 use stack::Revision;
 
-use crate::bed::{Bed, binary, eventually, kill9};
+use crate::bed::{Bed, DEADLINE, binary, eventually, kill9};
 
 const ONE: &str = r#"
 [service.api]
@@ -321,6 +321,46 @@ async fn an_instance_that_takes_more_memory_than_it_may_is_started_again() {
         })
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_changes_and_disturbs_nobody() {
+    let mut bed = Bed::on_disk_of(24).await;
+    let revision = bed.revision(ONE, &[], &[]).await;
+    bed.deploy(&revision).await;
+    let before = bed.lock(DEADLINE).await;
+    bed.call(Call::Append { entry: begun(1, None), fence: before }).await.unwrap();
+    bed.call(Call::Append { entry: entry(1, Event::Ended(Outcome::Succeeded)), fence: before }).await.unwrap();
+    let filler = bed.home.path().join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    for size in [1 << 20, 4096, 1] {
+        while file.write_all(&vec![1; size]).is_ok() {}
+    }
+    // More than what is left of the journal's last page.
+    let long = Event::Noted { text: "a".repeat(10_000) };
+    for call in [
+        Call::Append { entry: entry(1, long), fence: before },
+        Call::Want { desired: engine::desired::Desired::default(), fence: before },
+        Call::Unlock { fence: before },
+    ] {
+        let Err(TargetError::Failed { reason }) = bed.call(call.clone()).await else { panic!("{call:?}") };
+        assert!(reason.contains("no space left on device; free some space"), "{reason}");
+    }
+    assert_eq!(bed.get("shop.test", "/").await.unwrap().0, 200);
+    bed.kill_agent();
+    bed.start_agent().await;
+    assert_eq!(bed.observe().await.desired.running, [revision.clone()].into(), "nothing was changed");
+    assert_eq!(bed.get("shop.test", "/").await.unwrap().0, 200);
+    let pid = bed.instances().await[0].pid.unwrap();
+    kill9(pid);
+    bed.until("its end was seen", |seen| seen.instances[0].pid != Some(pid)).await;
+    fs::remove_file(&filler).unwrap();
+    drop(file);
+    bed.until("it runs again", |seen| seen.instances[0].state == InstanceState::Ready).await;
+    let Ok(Reply::Journal { entries }) = bed.call(Call::Journal).await else { panic!() };
+    assert_eq!(entries.len(), 2, "no torn line");
+    bed.call(Call::Append { entry: begun(2, None), fence: before }).await.expect("the lease is as it was");
+    bed.until("well", |seen| seen.troubles.is_empty()).await;
 }
 
 fn fake() -> Revision {

@@ -13,6 +13,10 @@ use crate::{
 /// How long calls that are at work may take once the agent was told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
+/// Longest path of a home: the edge and its shim have sockets up to 30 bytes below it, and the address of a socket
+/// holds 107. Source: `unix(7)`.
+const LONGEST_HOME: usize = 77;
+
 /// How the agent is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -39,7 +43,12 @@ pub fn main(options: Options) -> ExitCode {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build();
     let served = runtime
         .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))
-        .and_then(|runtime| runtime.block_on(serve(options.home)));
+        .and_then(|runtime| {
+            let served = runtime.block_on(serve(options.home));
+            // What still waits for a disk or a database is given up.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            served
+        });
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -51,9 +60,24 @@ pub fn main(options: Options) -> ExitCode {
 
 async fn serve(home: Home) -> Result<(), Error> {
     let home = Home::at(std::path::absolute(home.path()).map_err(Error::file("find", home.path()))?);
+    let length = home.path().as_os_str().len();
+    if length > LONGEST_HOME {
+        return Err(Error::failed(format!(
+            "the path {} has {length} bytes, and sockets below it allow {LONGEST_HOME}; choose a shorter one with --home",
+            home.path().display()
+        )));
+    }
     files::make_folder(home.path())?;
     files::make_private(home.path())?;
-    let Some(_lock) = launch::lock(&home)? else {
+    let mut held = launch::lock(&home)?;
+    for _ in 0..20 {
+        if held.is_none() {
+            // Somebody may only have looked whether it is free.
+            tokio::time::sleep(Duration::from_millis(25)).await;
+            held = launch::lock(&home)?;
+        }
+    }
+    let Some(_lock) = held else {
         return Err(Error::failed(format!(
             "another agent runs in {}; use it, or end it first, or choose another folder with --home",
             home.path().display()

@@ -186,6 +186,43 @@ impl Bed {
         self.call(Call::Unlock { fence }).await.unwrap();
     }
 
+    /// The same, as often as it takes while the agent is killed again and again.
+    pub(crate) async fn insist(&self, running: &[&Revision], traffic: &[(&Revision, u8)]) {
+        let desired = Desired {
+            running: running.iter().map(|one| (*one).clone()).collect::<BTreeSet<_>>(),
+            traffic: traffic.iter().map(|(one, percent)| ((*one).clone(), *percent)).collect(),
+            schedules: None,
+        };
+        let began = Instant::now();
+        loop {
+            assert!(began.elapsed() < DEADLINE, "nobody takes the change");
+            let lock = Call::Lock { holder: "ann@desk".to_owned(), ttl_ms: 500 };
+            if let Ok(Reply::Fence { fence }) = self.call(lock).await {
+                let done = self.call(Call::Want { desired: desired.clone(), fence }).await;
+                let _lapses_otherwise = self.call(Call::Unlock { fence }).await;
+                if done.is_ok() {
+                    return;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until what is observed is as wanted, also through restarts of the agent.
+    pub(crate) async fn settled(&self, what: &str, mut holds: impl FnMut(&Observed) -> bool) {
+        let began = Instant::now();
+        loop {
+            let answer = self.call(Call::Observe).await;
+            if let Ok(Reply::Observed { observed }) = &answer
+                && holds(observed)
+            {
+                return;
+            }
+            assert!(began.elapsed() < DEADLINE, "{what} did not come about: {answer:#?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Ships a revision, starts it and gives it all visitors.
     pub(crate) async fn deploy(&self, revision: &Revision) {
         self.want(&[revision], &[(revision, 100)]).await;
@@ -335,6 +372,9 @@ impl Drop for Bed {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("--- the agent's log\n{}", self.agent_log());
+            for line in agent::log::read(&self.home.agent_folder().join("log"), 200).unwrap_or_default() {
+                eprintln!("{} {}", line.at, line.line);
+            }
         }
         if let Some(mut agent) = self.agent.take() {
             drop(agent.kill());

@@ -224,6 +224,16 @@ async fn a_second_agent_of_the_same_home_is_refused() {
     bed.client().call(None, Call::Info).await.unwrap();
 }
 
+#[test]
+fn a_home_that_is_too_deep_for_sockets_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let deep = root.path().join("a".repeat(90));
+    let agent = std::process::Command::new(binary()).args(["agent", "--home"]).arg(&deep).output().unwrap();
+    assert!(!agent.status.success() && !deep.exists());
+    let said = String::from_utf8_lossy(&agent.stderr);
+    assert!(said.contains("choose a shorter one with --home"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_journal_refuses_its_environment_and_no_other() {
     let mut bed = Bed::new().await;

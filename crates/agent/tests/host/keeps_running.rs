@@ -161,3 +161,42 @@ async fn a_new_version_replaces_agent_and_edge_without_losing_a_visitor() {
     assert_eq!(pids(&before), pids(&bed.instances().await), "instances go on");
     assert!(visitors.all_well().await > 50);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_killed_at_any_moment_of_a_change_loses_neither_the_change_nor_a_visitor() {
+    let mut bed = Bed::new().await;
+    let revisions = [bed.revision(TWO, &[("version", "1")], &[]).await, bed.revision(TWO, &[("version", "2")], &[]).await];
+    bed.deploy(&revisions[0]).await;
+    bed.kill_agent();
+    agent::launch(binary(), &bed.home).await.unwrap();
+    let visitors = bed.visitors();
+    for round in 1..=8u64 {
+        let (old, new) = (&revisions[(round as usize + 1) % 2], &revisions[round as usize % 2]);
+        let killer = {
+            let client = bed.client();
+            tokio::spawn(async move {
+                for kill in 0..3 {
+                    tokio::time::sleep(std::time::Duration::from_millis((round * 37 + kill * 61) % 200)).await;
+                    if let Ok(agent::protocol::Reply::Info { pid, .. }) = client.call(None, Call::Info).await {
+                        kill9(pid);
+                    }
+                }
+            })
+        };
+        bed.insist(&[old, new], &[(old, 100)]).await;
+        bed.settled("the new is ready", |seen| {
+            let ready = seen.instances.iter().filter(|one| one.revision == *new && one.state == InstanceState::Ready);
+            ready.count() == 2
+        })
+        .await;
+        bed.insist(&[old, new], &[(new, 100)]).await;
+        bed.settled("the new serves", |seen| seen.serving.get(new) == Some(&100)).await;
+        bed.insist(&[new], &[(new, 100)]).await;
+        bed.settled("the old is gone", |seen| seen.instances.len() == 2 && seen.instances.iter().all(|one| one.revision == *new))
+            .await;
+        killer.await.unwrap();
+    }
+    let folders = std::fs::read_dir(bed.folder().join("instances")).unwrap().count();
+    assert_eq!(folders, 2, "nothing is left behind");
+    println!("{} visitors", visitors.all_well().await);
+}

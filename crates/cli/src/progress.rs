@@ -40,10 +40,10 @@ impl Progress {
         Self { printer, line, stop }
     }
 
-    /// Listens for Ctrl-C from now on: the first is a request to stop safely, the second an order.
-    pub(crate) fn listen(&self) {
+    /// Listens for Ctrl-C while the answer lives: the first is a request to stop safely, the second an order.
+    pub(crate) fn listen(&self) -> Listening {
         let progress = self.clone();
-        tokio::spawn(async move {
+        Listening(tokio::spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {
                 if progress.stop.swap(true, Ordering::Relaxed) {
                     progress.end();
@@ -51,7 +51,7 @@ impl Progress {
                 }
                 progress.say("    stopping safely; press Ctrl-C once more to leave at once and let the host clean up");
             }
-        });
+        }))
     }
 
     /// Passes the request to stop on to a build.
@@ -100,6 +100,16 @@ impl Progress {
             line.set_message("");
             line.enable_steady_tick(Duration::from_millis(120));
         }
+    }
+}
+
+/// Ends with the deploy it listened for.
+#[derive(Debug)]
+pub(crate) struct Listening(tokio::task::JoinHandle<()>);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -93,7 +93,7 @@ async fn deploy(command: &Deploy, reach: &Reach, values: &ValuesId, policy: &Pol
     }
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
     let progress = Progress::new(*printer);
-    progress.listen();
+    let _listening = progress.listen();
     let started = std::time::Instant::now();
     let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
     progress.end();

@@ -93,7 +93,7 @@ async fn carry_out(
     ));
     let started = Instant::now();
     let progress = Progress::new(*printer);
-    progress.listen();
+    let _listening = progress.listen();
     let mut watcher = progress.clone();
     let (_turn, mut deployment) =
         begin(&reach.fleet, DeployKind::Rollback, command.lease, policy, &mut watcher).await?;

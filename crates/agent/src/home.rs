@@ -3,17 +3,21 @@
 //! ```text
 //! <home>/                          0700
 //!   agent.sock                     the API (protocol.rs)
+//!   agent.lock                     held by the one agent of this home
+//!   values.key                     makes the ids of values, 0600
 //!   agent/                         the keeper shim of the agent: its log, its pid
 //!   store/                         release::Store: objects/, releases/<app>/<id>/
-//!   edge/                          control.sock, table.json, the edge's shim and log
+//!   edge/                          control.sock, table.json, its log; shims/<n>/ for each version of it
 //!   apps/<app>/<environment>/
 //!     state.json                   lease and desired state, replaced whole
-//!     journal.jsonl                engine::journal, one CRC'd line per entry
+//!     journal.jsonl                engine::journal, one checksummed line per entry
 //!     values/<values id>.json      variable values, 0600
+//!     internal.json                ports at which a revision's services call each other
 //!     instances/<instance id>/     shim.json, exit.json, control.sock, instance.json
-//!     logs/<service>/              output of all instances of a service
-//!     data/                        SQLite files, uploads
-//!     tasks/                       output of jobs, functions, migrations
+//!     logs/<name>/                 output of all instances of a service, of all runs of a job or function
+//!     data/                        SQLite files, uploads; backups/ of the former
+//!     tasks/<run>/                 jobs, functions, commands and foreign migrations that are at work
+//!     runs.jsonl                   the last 100 runs of jobs and functions
 //! ```
 
 use std::path::{Path, PathBuf};

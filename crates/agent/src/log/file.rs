@@ -23,9 +23,9 @@ impl LogFile {
     pub(super) fn parse(path: PathBuf) -> Option<Self> {
         let stem = path.file_name()?.to_str()?.strip_suffix(".log")?;
         let (source, rest) = stem.split_once('@')?;
-        let numbered = rest.rsplit_once('.').filter(|(_, digits)| {
-            digits.len() >= 6 && digits.bytes().all(|digit| digit.is_ascii_digit())
-        });
+        let numbered = rest
+            .rsplit_once('.')
+            .filter(|(_, digits)| digits.len() >= 6 && digits.bytes().all(|digit| digit.is_ascii_digit()));
         let (instance, number) = match numbered {
             Some((instance, digits)) => (instance, Some(digits.parse().ok()?)),
             None => (rest, None),
@@ -117,7 +117,10 @@ mod tests {
     fn names_tell_what_a_file_holds() {
         let parse = |name: &str| LogFile::parse(Path::new("/l").join(name));
         let current = parse("service.api@api-3f9c-1.log").unwrap();
-        assert_eq!((current.source.as_str(), current.instance.as_str(), current.number), ("service.api", "api-3f9c-1", None));
+        assert_eq!(
+            (current.source.as_str(), current.instance.as_str(), current.number),
+            ("service.api", "api-3f9c-1", None)
+        );
         assert_eq!(LogFile::current(Path::new("/l"), "service.api", "api-3f9c-1"), current.path);
         let full = parse("job.match@run.2.000017.log").unwrap();
         assert_eq!((full.instance.as_str(), full.number), ("run.2", Some(17)));
@@ -132,12 +135,13 @@ mod tests {
         let path = folder.path();
         let mut time = SystemTime::UNIX_EPOCH;
         for name in ["s.a@live.log", "s.a@dead.000001.log", "s.a@dead.log", "s.a@live.000002.log"] {
-            time += std::time::Duration::from_secs(60);
+            time += std::time::Duration::from_mins(1);
             fs::write(path.join(name), [0; 100]).unwrap();
             fs::File::options().write(true).open(path.join(name)).unwrap().set_modified(time).unwrap();
         }
         assert_eq!(prune(path, &["live"], 250).unwrap(), 200);
-        let left: Vec<String> = all(path).unwrap().iter().map(|file| file.path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+        let left: Vec<String> =
+            all(path).unwrap().iter().map(|file| file.path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
         assert_eq!(left, ["s.a@live.000002.log", "s.a@live.log"]);
         assert_eq!(prune(&path.join("missing"), &[], 0).unwrap(), 0);
     }

@@ -201,12 +201,10 @@ fn read_from(file: &File, offset: &mut u64, name: (&str, &str), lines: &mut Vec<
         // The writer cut off a torn record, or somebody emptied the file.
         *offset = last_record_end(file, file.metadata()?.len())?;
     }
-    let mut block = Vec::new();
+    let mut block = vec![0; BLOCK];
     loop {
-        block.resize(BLOCK, 0);
         let length = file.read_at(&mut block, *offset)?;
-        block.truncate(length);
-        let Some(end) = block.iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
+        let Some(end) = block[..length].iter().rposition(|byte| *byte == b'\n') else { return Ok(()) };
         let records = block[..end].split(|byte| *byte == b'\n');
         lines.extend(records.filter_map(|line| record::parse(line, name.0, name.1)));
         *offset += end as u64 + 1;

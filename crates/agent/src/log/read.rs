@@ -1,15 +1,8 @@
 //! The last lines of a folder's logs, merged by time.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
-use super::{
-    file, record,
-};
+use super::{file, record};
 use crate::protocol::LogLine;
 
 /// How much of a file is read at a time, from its end.
@@ -59,13 +52,7 @@ pub(super) fn merge(instances: Vec<Vec<LogLine>>, last: usize) -> Vec<LogLine> {
 
 /// Adds the lines of a file that end before `end`, newest first, until there are `last` of them. `name` is source
 /// and instance.
-pub(super) fn tail(
-    file: &File,
-    end: u64,
-    name: (&str, &str),
-    last: usize,
-    lines: &mut Vec<LogLine>,
-) -> io::Result<()> {
+pub(super) fn tail(file: &File, end: u64, name: (&str, &str), last: usize, lines: &mut Vec<LogLine>) -> io::Result<()> {
     let mut add = |record: &[u8]| {
         lines.extend(record::parse(record, name.0, name.1));
         lines.len() >= last
@@ -126,8 +113,8 @@ mod tests {
     fn records_that_cross_blocks_are_whole() {
         let folder = tempfile::tempdir().unwrap();
         let long = "x".repeat(60_000);
-        let content: String =
-            (0..20).map(|number| format!("2026-11-25T16:00:00.0000{number:02}Z err {number} {long}\n")).collect();
+        let records = (0..20).map(|number| format!("2026-11-25T16:00:00.0000{number:02}Z err {number} {long}\n"));
+        let content = records.collect::<Vec<_>>().concat();
         fs::write(folder.path().join("s.a@i.log"), content).unwrap();
         let lines = read(folder.path(), 1000).unwrap();
         assert_eq!(lines.len(), 20);

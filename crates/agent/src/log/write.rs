@@ -229,7 +229,7 @@ impl Writer {
         }
         let mut batch = mem::take(&mut self.batch);
         if let Err(error) = self.tell_lost().and_then(|()| self.append(&batch)) {
-            let lines = batch.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let lines = batch.split(|byte| *byte == b'\n').skip(1).count() as u64;
             self.lost.all += lines;
             self.lost.untold += lines;
             self.lost.why = match error.kind() {

@@ -39,7 +39,7 @@ mod supervise;
 pub use error::{Refusal, ShimError};
 pub use record::{Ending, Exit, Record};
 pub use running::{Adopted, Orphan, Running, Waited, adopt, reshim, start};
-pub use spec::{Limits, Spec};
+pub use spec::{HANDED_FOLDER, Limits, Spec, StopSignal};
 
 /// Runs `slipway shim ...` and `slipway shim-exec ...`; `None` when the arguments (the program's own name first) are
 /// something else. To be called before anything else in `main`: a shim must stay under a megabyte.

@@ -8,7 +8,7 @@ use super::{Record, Refusal};
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Report {
     /// The program runs and `shim.json` is durable.
-    Started(Record),
+    Started(Box<Record>),
     /// The program does not run and the shim is about to end.
     Refused(Refusal),
     /// Another shim has the folder.

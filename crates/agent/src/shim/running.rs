@@ -18,8 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, unix::AsyncFd};
 use super::{
     Ending, Exit, Record, ShimError, Spec, control,
     limits::{self, Usage},
-    process,
-    record,
+    process, record,
     report::Report,
 };
 
@@ -94,26 +93,21 @@ pub fn adopt(folder: &Path) -> Result<Adopted, ShimError> {
     if record.boot_id == boot_id {
         let looking = "looking for the instance's process";
         let folder = folder.to_owned();
-        if let Some(handle) =
-            process::open(record.shim_pid, record.shim_start_time).map_err(ShimError::io(looking))?
-        {
+        if let Some(handle) = process::open(record.shim_pid, record.shim_start_time).map_err(ShimError::io(looking))? {
             return Ok(Adopted::Running(Running { folder, record, handle: Arc::new(handle) }));
         }
         // The shim may have ended well between the two looks at its folder.
-        let exit =
-            record::find::<Exit>(&folder.join(record::EXIT)).map_err(ShimError::io(read(record::EXIT)))?;
+        let exit = record::find::<Exit>(&folder.join(record::EXIT)).map_err(ShimError::io(read(record::EXIT)))?;
         if let Some(exit) = exit.filter(|exit| exit.generation >= record.generation) {
             return Ok(Adopted::Ended(exit));
         }
         let program = process::open(record.pid, record.pid_start_time).map_err(ShimError::io(looking))?;
-        return Ok(match program {
-            Some(handle) => Adopted::Orphaned(Orphan { folder, record, handle: Arc::new(handle) }),
-            None => {
-                // Shim and program were killed together; what the program started is nobody's now.
-                sweep_up(&record);
-                Adopted::Gone
-            }
-        });
+        if let Some(handle) = program {
+            return Ok(Adopted::Orphaned(Orphan { folder, record, handle: Arc::new(handle) }));
+        }
+        // Shim and program were killed together; what the program started is nobody's now.
+        sweep_up(&record);
+        return Ok(Adopted::Gone);
     }
     Ok(exit.filter(|exit| exit.generation >= record.generation).map_or(Adopted::Gone, Adopted::Ended))
 }
@@ -157,12 +151,14 @@ async fn launch(binary: &Path, folder: &Path, spec: &Spec, take_over: bool) -> R
     })?;
     match report {
         Report::Started(record) => {
+            let record = *record;
             let found = process::open(record.shim_pid, record.shim_start_time)
                 .map_err(ShimError::io("opening a handle on the shim"))?;
             match found {
                 Some(handle) => Ok(Running { folder: folder.to_owned(), record, handle: Arc::new(handle) }),
-                None => Running::already_over(folder, record)
-                    .map_err(ShimError::io("opening a handle on the shim's end")),
+                None => {
+                    Running::already_over(folder, record).map_err(ShimError::io("opening a handle on the shim's end"))
+                }
             }
         }
         Report::Refused(refusal) => Err(refusal.into()),

@@ -3,7 +3,8 @@
 
 use std::{
     collections::VecDeque,
-    fs, io::{self, IoSlice, Read},
+    fs,
+    io::{self, IoSlice, Read},
     mem::MaybeUninit,
     net::SocketAddr,
     os::unix::{
@@ -93,12 +94,7 @@ impl Server {
                 if self.clients.len() == CLIENTS {
                     self.clients.remove(0);
                 }
-                self.clients.push(Client {
-                    stream,
-                    input: Vec::new(),
-                    output: VecDeque::new(),
-                    is_closed: false,
-                });
+                self.clients.push(Client { stream, input: Vec::new(), output: VecDeque::new(), is_closed: false });
             }
         }
         for client in &mut self.clients {
@@ -133,7 +129,7 @@ impl Client {
             let line: Vec<u8> = self.input.drain(..=end).collect();
             let reply = match parse(&String::from_utf8_lossy(&line)) {
                 Ok(command) => answer(command),
-                Err(error) => Reply::error(error),
+                Err(error) => Reply::error(&error),
             };
             self.output.push_back(reply.into());
         }
@@ -179,7 +175,7 @@ impl Reply {
         Self { json: serde_json::json!({"ok": true}), sockets: Vec::new() }
     }
 
-    pub(super) fn error(error: String) -> Self {
+    pub(super) fn error(error: &str) -> Self {
         Self { json: serde_json::json!({"ok": false, "error": error}), sockets: Vec::new() }
     }
 }
@@ -194,9 +190,8 @@ impl From<Reply> for Output {
 
 fn parse(line: &str) -> Result<Command, String> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let address = |text: &str| {
-        text.parse().map_err(|_| format!("`{text}` is no address; write it as 127.0.0.1:80 or [::1]:80"))
-    };
+    let address =
+        |text: &str| text.parse().map_err(|_| format!("`{text}` is no address; write it as 127.0.0.1:80 or [::1]:80"));
     Ok(match words.as_slice() {
         ["status"] => Command::Status,
         ["stop"] => Command::Stop(None),

@@ -13,8 +13,8 @@ use std::{
 use rustix::{
     fd::OwnedFd,
     net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, bind, getsockname,
-        listen, recvmsg, socket_with,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, bind,
+        getsockname, listen, recvmsg, socket_with,
         sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport},
     },
 };

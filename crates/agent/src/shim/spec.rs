@@ -34,6 +34,15 @@ pub struct Spec {
     /// Milliseconds between TERM and KILL when nobody says otherwise.
     #[serde(default = "default_stop_ms")]
     pub stop_ms: u64,
+    /// What the program is told first when it is to end.
+    #[serde(default)]
+    pub stop_signal: StopSignal,
+    /// The user the program runs as, with its groups; only the superuser may choose one. `None`: the shim's own.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// A folder the program finds at [`HANDED_FOLDER`], also when its user may not enter those above it.
+    #[serde(default)]
+    pub hand: Option<PathBuf>,
     /// Start the program again when it ends by itself with anything but 0.
     #[serde(default)]
     pub keep: bool,
@@ -73,6 +82,9 @@ impl Spec {
             log_segments: default_segments(),
             secrets: Vec::new(),
             stop_ms: default_stop_ms(),
+            stop_signal: StopSignal::default(),
+            user: None,
+            hand: None,
             keep: false,
             inherit: None,
             limits: Limits::default(),
@@ -99,10 +111,28 @@ impl std::fmt::Debug for Spec {
             .field("log_folder", &self.log_folder)
             .field("secrets", &self.secrets.len())
             .field("stop_ms", &self.stop_ms)
+            .field("user", &self.user)
             .field("keep", &self.keep)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
+}
+
+/// Where a program finds the folder its spec hands it. Source: proc_pid_fd(5).
+pub const HANDED_FOLDER: &str = "/proc/self/fd/10";
+
+/// The descriptor behind [`HANDED_FOLDER`].
+pub(super) const HANDED: i32 = 10;
+
+/// What a program is told first when it is to end.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopSignal {
+    /// TERM.
+    #[default]
+    Terminate,
+    /// INT: what some servers take for an end that does not wait for their clients.
+    Interrupt,
 }
 
 /// What a program may use; `None` is no limit.
@@ -127,9 +157,9 @@ pub(super) fn inherited(find: impl Fn(&str) -> Option<String>) -> impl Iterator<
         ("LANG", Some("C.UTF-8")),
         ("TZ", None),
     ];
-    DEFAULTS.into_iter().filter_map(move |(name, default)| {
-        Some((name, find(name).or_else(|| default.map(str::to_owned))?))
-    })
+    DEFAULTS
+        .into_iter()
+        .filter_map(move |(name, default)| Some((name, find(name).or_else(|| default.map(str::to_owned))?)))
 }
 
 fn default_segment_bytes() -> u64 {

@@ -7,17 +7,25 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
-    os::unix::{net::UnixStream, process::CommandExt},
-    path::PathBuf,
+    os::{
+        fd::AsRawFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
+use nix::unistd::{User, initgroups, setgid, setuid};
 use rustix::{
-    fd::AsFd,
+    fd::{AsFd, OwnedFd},
+    fs::{Mode, OFlags},
+    io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd},
     process::{Resource, Rlimit, getrlimit, setrlimit, setsid},
     thread::set_no_new_privs,
 };
 use serde::{Deserialize, Serialize};
+
+use super::spec::HANDED;
 
 /// What the shim wants this process to become.
 #[derive(Serialize, Deserialize)]
@@ -31,6 +39,10 @@ pub(super) struct Order {
     /// Control groups to join.
     pub(super) groups: Vec<PathBuf>,
     pub(super) open_files: Option<u64>,
+    /// Whom to become.
+    pub(super) user: Option<String>,
+    /// A folder to hand on.
+    pub(super) hand: Option<PathBuf>,
 }
 
 /// Becomes the program; returns only when that failed.
@@ -63,12 +75,17 @@ fn become_program(socket: &mut UnixStream) -> Result<std::convert::Infallible, S
     if let Some(files) = order.open_files {
         limit_files(files).map_err(failed(&format!("allowing {files} open files")))?;
     }
+    let handed = order.hand.as_deref().map(hand_on).transpose()?;
+    if let Some(user) = &order.user {
+        become_user(user)?;
+    }
     set_no_new_privs(true).map_err(|error| failed("giving up new privileges")(error.into()))?;
     // The shim takes its signals from a file; a program expects to be struck by them.
     nix::sys::signal::SigSet::empty().thread_set_mask().map_err(|error| failed("unblocking signals")(error.into()))?;
     std::env::set_current_dir(&order.cwd).map_err(failed(&format!("entering {}", order.cwd.display())))?;
     let (name, arguments) = order.argv.split_first().ok_or("there is nothing to run")?;
     let error = Command::new(&order.program).arg0(name).args(arguments).env_clear().envs(&order.env).exec();
+    drop(handed);
     Err(match error.kind() {
         io::ErrorKind::NotFound => {
             "the interpreter its first line names, or the loader it was linked for, is not on this machine; install it"
@@ -80,6 +97,31 @@ fn become_program(socket: &mut UnixStream) -> Result<std::convert::Infallible, S
         io::ErrorKind::ArgumentListTooLong => "its arguments and environment together are too long".to_owned(),
         _ => error.to_string(),
     })
+}
+
+/// Opens a folder where the program will find it.
+fn hand_on(folder: &Path) -> Result<OwnedFd, String> {
+    let open = || -> io::Result<OwnedFd> {
+        let folder = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let handed = fcntl_dupfd_cloexec(&folder, HANDED)?;
+        if handed.as_raw_fd() != HANDED {
+            return Err(io::Error::other("its descriptor is taken"));
+        }
+        fcntl_setfd(&handed, FdFlags::empty())?;
+        Ok(handed)
+    };
+    open().map_err(|error| format!("handing on the folder {}: {error}", folder.display()))
+}
+
+/// Becomes a user with its groups, for good.
+fn become_user(name: &str) -> Result<(), String> {
+    let user = User::from_name(name).map_err(|error| format!("looking for user `{name}`: {error}"))?;
+    let user = user.ok_or_else(|| format!("there is no user `{name}` on this machine; make it with `useradd`"))?;
+    let failed = |error: nix::errno::Errno| format!("becoming user `{name}`: {error}; run the agent as root");
+    let groups = std::ffi::CString::new(name).map_err(|error| error.to_string())?;
+    initgroups(&groups, user.gid).map_err(failed)?;
+    setgid(user.gid).map_err(failed)?;
+    setuid(user.uid).map_err(failed)
 }
 
 /// Without the right to raise its own ceiling, a process gets as many as it may have.

@@ -22,7 +22,7 @@ use rustix::{
 use secrets::redact::Redactor;
 
 use super::{
-    Ending, Exit, Record, Refusal, Spec,
+    Ending, Exit, Record, Refusal, Spec, StopSignal,
     child::{self, Pipes},
     control::SOCKET,
     limits::Groups,
@@ -47,7 +47,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// Longest path a socket's address can hold, without the zero at its end.
 const SOCKET_PATH: usize = 107;
 /// How much is read from a pipe at a time.
-const CHUNK: usize = 32 << 10;
+const CHUNK: usize = 16 << 10;
 
 /// Runs a shim to its end. Its stdin holds the spec; its stdout takes one report.
 pub(super) fn main(folder: &Path, take_over: bool) -> ExitCode {
@@ -58,7 +58,7 @@ pub(super) fn main(folder: &Path, take_over: bool) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    tell(&Report::Started(shim.record.clone()));
+    tell(&Report::Started(Box::new(shim.record.clone())));
     // The agent reads our report to its end.
     if let Ok(nothing) = File::options().write(true).open("/dev/null") {
         let _ = nix::unistd::dup2_stdout(nothing);
@@ -102,9 +102,15 @@ enum Program {
         handle: Option<OwnedFd>,
     },
     /// It ended; what it left behind is told to end and killed at this time.
-    Leaves { exit: Exit, lived: Duration, kill_at: Instant },
+    Leaves {
+        exit: Exit,
+        lived: Duration,
+        kill_at: Instant,
+    },
     /// It is started again at this time.
-    Waits { until: Instant },
+    Waits {
+        until: Instant,
+    },
     Over,
 }
 
@@ -124,10 +130,7 @@ impl Shim {
             return Err(Report::Busy { pid });
         }
         // Its memory, like the program's, holds secrets: no dump of it may reach the disk.
-        let _ = setrlimit(
-            Resource::Core,
-            Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum },
-        );
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum });
         set_child_subreaper(Some(rustix::process::getpid())).map_err(|error| io("adopting orphans")(error.into()))?;
         let signals = signals().map_err(|error| io("taking signals")(error.into()))?;
 
@@ -265,8 +268,7 @@ impl Shim {
                 _ => None,
             };
             let fixed = [self.signals.as_fd(), self.pipes.out.as_fd(), self.pipes.err.as_fd()].map(watch);
-            let mut watched: Vec<PollFd<'_>> =
-                fixed.into_iter().chain(self.server.polled()).chain(handle).collect();
+            let mut watched: Vec<PollFd<'_>> = fixed.into_iter().chain(self.server.polled()).chain(handle).collect();
             let timeout = self.timeout().and_then(|timeout| Timespec::try_from(timeout).ok());
             match poll(&mut watched, timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -315,9 +317,8 @@ impl Shim {
     fn take_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let signal = i32::try_from(info.ssi_signo).ok().and_then(|number| Received::try_from(number).ok());
-            match signal {
-                Some(Received::SIGTERM | Received::SIGINT) => self.stop_within(self.spec.grace()),
-                _ => {}
+            if matches!(signal, Some(Received::SIGTERM | Received::SIGINT)) {
+                self.stop_within(self.spec.grace());
             }
         }
         // One SIGCHLD may stand for many ends, and not only those of the program: orphans come to us.
@@ -357,19 +358,16 @@ impl Shim {
                 Reply::ok()
             }
             Command::Listen(address, count) => match sockets.listen(address, count) {
-                Ok((address, sockets)) => {
-                    Reply { json: serde_json::json!({"ok": true, "address": address}), sockets }
-                }
-                Err(error) => Reply::error(error),
+                Ok((address, sockets)) => Reply { json: serde_json::json!({"ok": true, "address": address}), sockets },
+                Err(error) => Reply::error(&error),
             },
             Command::Unlisten(address) => {
                 sockets.unlisten(address);
                 Reply::ok()
             }
-            Command::Listeners => Reply {
-                json: serde_json::json!({"ok": true, "listeners": sockets.list()}),
-                sockets: sockets.all(),
-            },
+            Command::Listeners => {
+                Reply { json: serde_json::json!({"ok": true, "listeners": sockets.list()}), sockets: sockets.all() }
+            }
         });
         if let Some(grace) = stop {
             self.stop_within(grace);
@@ -382,7 +380,11 @@ impl Shim {
         self.stop = Some(self.stop.map_or(kill_at, |earlier| earlier.min(kill_at)));
         match &mut self.program {
             Program::Runs { .. } if !grace.is_zero() => {
-                process::signal_group(self.record.pid, self.record.pid_start_time, Signal::TERM);
+                let signal = match self.spec.stop_signal {
+                    StopSignal::Terminate => Signal::TERM,
+                    StopSignal::Interrupt => Signal::INT,
+                };
+                process::signal_group(self.record.pid, self.record.pid_start_time, signal);
                 // One that was stopped cannot take TERM before it goes on.
                 process::signal_group(self.record.pid, self.record.pid_start_time, Signal::CONT);
             }
@@ -550,9 +552,12 @@ fn check(spec: &Spec) -> Result<(), String> {
     if !spec.log_folder.is_absolute() || !spec.cwd.is_absolute() {
         return Err("its working folder and its log folder must be absolute paths".to_owned());
     }
-    let broken = spec.env.iter().find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'));
+    let broken =
+        spec.env.iter().find(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0'));
     if let Some((name, _)) = broken {
-        return Err(format!("the variable `{name}` cannot be passed on: no `=` in its name, no zero byte in its value"));
+        return Err(format!(
+            "the variable `{name}` cannot be passed on: no `=` in its name, no zero byte in its value"
+        ));
     }
     if spec.argv.iter().any(|word| word.contains('\0')) {
         return Err("an argument holds a zero byte; remove it".to_owned());

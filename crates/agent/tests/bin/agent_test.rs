@@ -43,29 +43,30 @@ fn play_agent(folder: &Path, spec: &str) -> ExitCode {
     let binary = std::env::current_exe().expect("a path");
     let running = runtime.block_on(agent::shim::start(&binary, folder, &spec)).expect("a start");
     println!("{}", running.pid());
-    std::thread::sleep(Duration::from_secs(600));
+    std::thread::sleep(Duration::from_mins(10));
     ExitCode::SUCCESS
 }
 
 /// Numbered lines, in pieces that do not end where lines end.
 fn count(lines: u32) -> ExitCode {
     let mut out = std::io::stdout().lock();
-    let mut text = String::new();
+    let mut text = Vec::new();
     for line in 1..=lines {
-        text.push_str(&format!("line {line} of a program that writes a lot\n"));
+        writeln!(text, "line {line} of a program that writes a lot").expect("memory");
         if text.len() > 3000 {
-            out.write_all(&text.as_bytes()[..2999]).and_then(|()| out.flush()).expect("room in the pipe");
+            out.write_all(&text[..2999]).and_then(|()| out.flush()).expect("room in the pipe");
             text.drain(..2999);
         }
     }
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).expect("room in the pipe");
+    out.write_all(&text).and_then(|()| out.flush()).expect("room in the pipe");
     ExitCode::SUCCESS
 }
 
 /// Asks its shim for sockets, answers one connection with its own pid and ends badly.
 fn serve(address: &str) -> ExitCode {
     let shim = PathBuf::from(std::env::var_os("SLIPWAY_SHIM_SOCKET").expect("a socket"));
-    let (_, mut sockets) = agent::shim::control::listen(&shim, address.parse().expect("an address"), 1).expect("sockets");
+    let (_, mut sockets) =
+        agent::shim::control::listen(&shim, address.parse().expect("an address"), 1).expect("sockets");
     let listener: TcpListener = sockets.remove(0);
     listener.set_nonblocking(false).expect("a blocking socket");
     println!("listening");
@@ -82,7 +83,7 @@ fn eat(mebibytes: usize) -> ExitCode {
         std::thread::sleep(Duration::from_millis(1));
     }
     println!("ate {} MiB", eaten.len());
-    std::thread::sleep(Duration::from_secs(600));
+    std::thread::sleep(Duration::from_mins(10));
     ExitCode::SUCCESS
 }
 
@@ -96,10 +97,11 @@ fn burn() -> ExitCode {
 
 /// Starts a grandchild in a session of its own that ignores TERM, as a daemon would, and writes its pid to a file.
 fn daemon(file: &str) -> ExitCode {
-    let script = format!("setsid sh -c 'trap \"\" TERM; echo $$ > {file}.new; mv {file}.new {file}; exec sleep 600' & ");
+    let script =
+        format!("setsid sh -c 'trap \"\" TERM; echo $$ > {file}.new; mv {file}.new {file}; exec sleep 600' & ");
     let mut child = Command::new("sh").args(["-c", &script]).spawn().expect("a shell");
     child.wait().expect("a shell");
-    std::thread::sleep(Duration::from_secs(600));
+    std::thread::sleep(Duration::from_mins(10));
     ExitCode::SUCCESS
 }
 

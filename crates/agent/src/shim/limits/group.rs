@@ -59,9 +59,9 @@ impl Groups {
             if group.join("memory.max").exists() && limited().is_ok() {
                 groups.memory = Some(group.clone());
             }
-            let written = limits.cpu_millis.map(|millis| {
-                fs::write(group.join("cpu.max"), format!("{} {PERIOD_MICROS}", quota(millis)))
-            });
+            let written = limits
+                .cpu_millis
+                .map(|millis| fs::write(group.join("cpu.max"), format!("{} {PERIOD_MICROS}", quota(millis))));
             if group.join("cpu.max").exists() && !matches!(written, Some(Err(_))) {
                 groups.cpu = Some(group.clone());
             }
@@ -74,14 +74,14 @@ impl Groups {
                 let _no_swap = fs::write(group.join("memory.memsw.limit_in_bytes"), bytes.to_string());
                 io::Result::Ok(())
             });
-            groups.memory = keep_if(group, written);
+            groups.memory = keep_if(group, !matches!(written, Some(Err(_))));
         }
         if let (None, Some(millis)) = (&groups.cpu, limits.cpu_millis)
             && let Some(group) = hierarchies.cpu.as_ref().and_then(|base| folder(base, &name))
         {
             let written = fs::write(group.join("cpu.cfs_period_us"), PERIOD_MICROS.to_string())
                 .and_then(|()| fs::write(group.join("cpu.cfs_quota_us"), quota(millis).to_string()));
-            groups.cpu = keep_if(group, Some(written));
+            groups.cpu = keep_if(group, written.is_ok());
         }
         groups
     }
@@ -101,7 +101,8 @@ impl Groups {
 
     /// KILL to every process of the instance, however it tried to get away.
     pub(in crate::shim) fn kill(&self) {
-        let at_one_stroke = self.unified.as_ref().is_some_and(|group| fs::write(group.join("cgroup.kill"), "1").is_ok());
+        let at_one_stroke =
+            self.unified.as_ref().is_some_and(|group| fs::write(group.join("cgroup.kill"), "1").is_ok());
         if !at_one_stroke {
             for pid in self.members() {
                 process::signal(pid, Signal::KILL);
@@ -140,14 +141,13 @@ pub(super) fn find_number(file: &Path, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-fn keep_if(group: PathBuf, written: Option<io::Result<()>>) -> Option<PathBuf> {
-    match written {
-        Some(Err(_)) => {
-            let _left_behind = fs::remove_dir(group);
-            None
-        }
-        _ => Some(group),
+/// The group, unless its limit could not be set: then it is of no use.
+fn keep_if(group: PathBuf, is_limited: bool) -> Option<PathBuf> {
+    if is_limited {
+        return Some(group);
     }
+    let _left_behind = fs::remove_dir(group);
+    None
 }
 
 /// Makes the group's folder, or takes the one an earlier shim left; `None` when processes cannot be put there.
@@ -157,13 +157,8 @@ fn folder(base: &Path, name: &str) -> Option<PathBuf> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
         _ => {}
     }
-    match fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs")) {
-        Ok(_) => Some(folder),
-        Err(_) => {
-            let _left_behind = fs::remove_dir(folder);
-            None
-        }
-    }
+    let is_open = fs::OpenOptions::new().write(true).open(folder.join("cgroup.procs")).is_ok();
+    keep_if(folder, is_open)
 }
 
 /// Microseconds per period; the kernel takes no less than 1000.

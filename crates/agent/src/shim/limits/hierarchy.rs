@@ -34,7 +34,8 @@ impl Hierarchies {
             let (Some(root), Some(point), Some(kind)) = (mount.get(3), mount.get(4), filesystem.first()) else {
                 continue;
             };
-            let has = |controller: &str| filesystem.get(2).is_some_and(|all| all.split(',').any(|one| one == controller));
+            let has =
+                |controller: &str| filesystem.get(2).is_some_and(|all| all.split(',').any(|one| one == controller));
             let folder = |controller: &str| Some(Path::new(point).join(below(root, own_group(own, controller)?)?));
             match *kind {
                 "cgroup2" => {
@@ -99,10 +100,7 @@ mod tests {
     #[test]
     fn a_mount_that_shows_a_part() {
         let mounts = "29 23 0:26 /docker/7 /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
-        assert_eq!(
-            Hierarchies::parse(mounts, "4:memory:/docker/7/x\n").memory,
-            Some("/sys/fs/cgroup/memory/x".into())
-        );
+        assert_eq!(Hierarchies::parse(mounts, "4:memory:/docker/7/x\n").memory, Some("/sys/fs/cgroup/memory/x".into()));
         assert_eq!(Hierarchies::parse(mounts, "4:memory:/elsewhere\n").memory, None);
     }
 }

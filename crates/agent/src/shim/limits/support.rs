@@ -1,11 +1,6 @@
 //! Which limits this system can hold.
 
-use std::{
-    fs, io,
-    path::Path,
-    sync::LazyLock,
-    time::Duration,
-};
+use std::{fs, io, path::Path, sync::LazyLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,8 +67,9 @@ pub fn sweep() {
         let groups = fs::read_dir(base).into_iter().flatten().flatten();
         for group in groups.filter(|group| group.file_name().to_string_lossy().starts_with(PREFIX)) {
             // One that was made a moment ago waits for its first process.
-            let age = group.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|made| made.elapsed().ok());
-            if age.is_some_and(|age| age > Duration::from_secs(60)) && group.file_name() != LEAF {
+            let age =
+                group.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|made| made.elapsed().ok());
+            if age.is_some_and(|age| age > Duration::from_mins(1)) && group.file_name() != LEAF {
                 let _in_use = fs::remove_dir(group.path());
             }
         }

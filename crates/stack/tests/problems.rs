@@ -165,10 +165,10 @@ fn every_problem_of_a_hostile_file_costs_little() {
 fn problems_without_a_file_are_plain_sentences() {
     let problems = Problems::from(
         stack::Problem::error("missing-variable", "JWT_SECRET", "`JWT_SECRET` is not set")
-            .with_mend("slipway secrets set JWT_SECRET"),
+            .with_mend("set JWT_SECRET in `.env.production`"),
     );
     assert_eq!(
         problems.to_string(),
-        "error[missing-variable]: `JWT_SECRET` is not set\n  slipway secrets set JWT_SECRET"
+        "error[missing-variable]: `JWT_SECRET` is not set\n  set JWT_SECRET in `.env.production`"
     );
 }

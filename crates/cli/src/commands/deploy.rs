@@ -72,25 +72,29 @@ pub(crate) async fn run(command: &Deploy, place: &Place, printer: &Printer) -> D
     if command.dry_run {
         return dry_run(command, &reach, &values, printer).await;
     }
+    if let Some(record) = already(command, &reach, &values).await? {
+        return unchanged(&reach, &record, printer);
+    }
     deploy(command, &reach, &values, &policy(&reach), printer).await
 }
 
 /// A deploy of a development environment, without questions: nobody waits for the last visitor of the old release.
-pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Done {
+/// `None` when there was nothing to do.
+pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Result<Option<Exit>, Failure> {
     let command = Deploy { yes: true, lease: Duration::from_secs(10), ..Deploy::default() };
     check_target(reach, printer)?;
     let values = values(reach, &[], &[], printer)?;
     reach.fleet.launch().await?;
     let values = reach.fleet.put_values(values.all, values.secrets).await?;
+    if already(&command, reach, &values).await?.is_some() {
+        return Ok(None);
+    }
     let policy = Policy { drain: Duration::from_secs(2), ..policy(reach) };
-    deploy(&command, reach, &values, &policy, printer).await
+    deploy(&command, reach, &values, &policy, printer).await.map(Some)
 }
 
-/// Deploys, unless the environment is there already.
+/// From the lock to the last line.
 async fn deploy(command: &Deploy, reach: &Reach, values: &ValuesId, policy: &Policy, printer: &Printer) -> Done {
-    if let Some(record) = already(command, reach, values).await? {
-        return unchanged(reach, &record, printer);
-    }
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
     let progress = Progress::new(*printer);
     let _listening = progress.listen();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use comfy_table::{Table, presets};
-use migrate::{ConnectOptions, Database, Down, Event, Folder, State, Status, Up, Which};
+use migrate::{ConnectOptions, Database, Down, Event, Folder, Mend, State, Status, Up, Which};
 use stack::{DatabaseEngine, Migrations, ResourceName};
 
 use crate::{
@@ -52,6 +52,18 @@ enum Action {
         #[arg(long, short = 'y')]
         yes: bool,
     },
+    /// Say what became of a migration that was cut short outside a transaction
+    #[command(group(clap::ArgGroup::new("found").required(true)))]
+    Mend {
+        /// Its number
+        version: u64,
+        /// All of it is in the database: record it as applied
+        #[arg(long, group = "found")]
+        applied: bool,
+        /// None of it is in the database: forget that it was begun
+        #[arg(long, group = "found")]
+        not_applied: bool,
+    },
     /// Write the two files of a new migration
     New {
         /// What it does, in a few words
@@ -60,7 +72,7 @@ enum Action {
     },
 }
 
-/// Runs one of the four.
+/// Runs one of them.
 pub(crate) async fn run(command: &Migrate, place: &Place, printer: &Printer) -> Done {
     let reach = place.reach()?;
     let folders = folders(&reach, command.database.as_ref())?;
@@ -83,6 +95,7 @@ pub(crate) async fn run(command: &Migrate, place: &Place, printer: &Printer) -> 
             }
             Ok(Exit::Done)
         }
+        Action::Mend { version, applied, .. } => mend(&reach, &folders, *version, *applied, printer).await,
         Action::Down { steps, dry_run, yes } => down(&reach, &folders, *steps, *dry_run, *yes, printer).await,
     }
 }
@@ -119,6 +132,27 @@ async fn down(
         printer.say(format_args!("{} {name}: {} run down", paint(GOOD, "ok"), done.len()));
     }
     database.close().await;
+    Ok(Exit::Done)
+}
+
+/// Records what a person found.
+async fn mend(
+    reach: &Reach,
+    folders: &BTreeMap<ResourceName, PathBuf>,
+    version: u64,
+    applied: bool,
+    printer: &Printer,
+) -> Done {
+    let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
+        return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
+    };
+    let folder = read(folder)?;
+    let mut database = connect(reach, name, printer).await?;
+    let found = if applied { Mend::Applied } else { Mend::NotApplied };
+    migrate::mend(&mut database, &folder, version, found, &mut |event| show(&event, printer)).await.map_err(failed)?;
+    database.close().await;
+    let state = if applied { "applied" } else { "not applied" };
+    printer.say(format_args!("{} {name}: migration {version} is {state}", paint(GOOD, "ok")));
     Ok(Exit::Done)
 }
 

@@ -11,7 +11,10 @@ use stack::TargetKind;
 use tokio::sync::mpsc;
 
 use crate::{
-    commands::{deploy::bring_up, logs, stop},
+    commands::{
+        deploy::{bring_up, urls},
+        logs, stop,
+    },
     context::{Place, Reach},
     draw,
     exit::{Done, Exit, Failure},
@@ -44,7 +47,10 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
         return Err(Failure::usage(format!("environment {} is not on this machine", reach.resolved.name))
             .hint("name one with target = \"local\" by --env"));
     }
-    let first = bring_up(&reach, printer).await;
+    // from before the first build on, so that no change is missed
+    let (changes, mut changed) = mpsc::unbounded_channel();
+    let watching = if command.no_watch || command.once { None } else { Some(watch(&reach, changes)?) };
+    let first = first(&reach, printer).await;
     if command.once {
         return first;
     }
@@ -54,8 +60,6 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
         }
         draw::failure(&failure, printer);
     }
-    let (changes, mut changed) = mpsc::unbounded_channel();
-    let watching = if command.no_watch { None } else { Some(watch(&reach, changes)?) };
     printer.say(paint(
         DIM,
         if watching.is_some() {
@@ -80,10 +84,22 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
     come_down(&reach, printer).await
 }
 
+/// Brings the environment up, or says that it is.
+async fn first(reach: &Reach, printer: &Printer) -> Done {
+    if let Some(exit) = bring_up(reach, printer).await? {
+        return Ok(exit);
+    }
+    printer.say(format_args!("{} {} runs already", paint(GOOD, "ok"), reach.resolved.name));
+    for url in urls(reach) {
+        printer.say(format_args!("   {url}"));
+    }
+    Ok(Exit::Done)
+}
+
 /// After a change: only what differs is built, and a mistake leaves the last good release running.
 async fn again(place: &Place, printer: &Printer) {
     let done = match place.reach() {
-        Ok(reach) => bring_up(&reach, printer).await,
+        Ok(reach) => bring_up(&reach, printer).await.map(drop),
         Err(failure) => Err(failure),
     };
     if let Err(failure) = done {

@@ -85,7 +85,7 @@ fn check_default(section: &Section<'_>, name: &str, variable: &Variable) {
     if variable.secret {
         let message = format!("the secret variable `{name}` has a default in plain text");
         let mend = format!(
-            "remove `default`, give each environment its value with `slipway secrets set {name}`, and change the secret: it has been seen"
+            "remove `default`, set {name} in `.env.<environment>` or in the environment of the command, and change the secret: it has been seen"
         );
         section.notes.add(entry.problem("plain-secret", message).with_mend(mend));
         return;

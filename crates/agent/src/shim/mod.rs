@@ -22,6 +22,7 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
+mod begin;
 mod child;
 pub mod control;
 mod error;

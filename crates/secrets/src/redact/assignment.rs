@@ -126,8 +126,7 @@ fn separator(text: &[u8], start: usize, end: usize) -> Option<Separator> {
     let spaces = |at: usize| text[at..].iter().take(2).take_while(|byte| **byte == b' ').count();
     let gap = spaces(at);
     let kind = match &text[at + gap..] {
-        [b'=', b'=', ..] => return None,
-        [b':', b':', ..] | [b':', b'/', b'/', ..] => return None,
+        [b'=', b'=', ..] | [b':', b':', ..] | [b':', b'/', b'/', ..] => return None,
         [b'=', b'>', ..] | [b':', b'=', ..] => (Kind::Equals, 2),
         [b'=', ..] => (Kind::Equals, 1),
         [b':', ..] => (Kind::Colon, 1),
@@ -231,7 +230,7 @@ fn cookie(value: &[u8]) -> Range<usize> {
 /// A plain word with another behind it: "invalid password: must be longer".
 fn prose(value: &[u8]) -> bool {
     let word = value.iter().take_while(|byte| byte.is_ascii_lowercase() || matches!(byte, b'\'' | b',')).count();
-    word > 0 && value.get(word) == Some(&b' ') && value.get(word + 1).is_some_and(|byte| byte.is_ascii_alphanumeric())
+    word > 0 && value.get(word) == Some(&b' ') && value.get(word + 1).is_some_and(u8::is_ascii_alphanumeric)
 }
 
 fn starts_with(text: &[u8], word: &[u8]) -> bool {

@@ -70,5 +70,5 @@ fn luhn(digits: &[u8]) -> bool {
         let value = u32::from(digit - b'0') << (place % 2);
         sum + if value > 9 { value - 9 } else { value }
     });
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }

@@ -18,7 +18,8 @@ pub(super) fn find(text: &[u8], found: &mut Matches) {
     let mut before = b' ';
     for (start, byte) in text.iter().enumerate() {
         if byte.is_ascii_digit() {
-            if !is_word(before) && !(before == b'.' && start > 1 && text[start - 2].is_ascii_digit()) {
+            let is_fraction = before == b'.' && start > 1 && text[start - 2].is_ascii_digit();
+            if !is_word(before) && !is_fraction {
                 let joined = before == b'-';
                 if let Some(length) = card::at(&text[start..], joined) {
                     found.add(start, start..start + length);

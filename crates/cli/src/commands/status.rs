@@ -6,7 +6,7 @@ use engine::{
     desired::{Instance, InstanceState, Observed},
     journal::Outcome,
     record::{DeployRecord, Status as Standing, committed, records},
-    target::Target,
+    target::{Target, TargetError},
 };
 use serde_json::{Value, json};
 
@@ -31,7 +31,12 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> D
     reach.answers().await?;
     let (journal, observed, runs) =
         (reach.fleet.journal().await?, reach.fleet.observe().await?, reach.fleet.runs().await?);
-    let (_, health) = reach.fleet.client().health(reach.fleet.scope()).await?;
+    // an environment on no release has no health
+    let health = match reach.fleet.client().health(reach.fleet.scope()).await {
+        Ok((_, report)) => report,
+        Err(TargetError::Failed { .. }) => Value::Null,
+        Err(error) => return Err(error.into()),
+    };
     let mut deploys = records(&journal);
     deploys.reverse();
     let current = committed(&journal);
@@ -92,10 +97,10 @@ fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, prin
         || "no release".to_owned(),
         |record| format!("release {} (#{}, {})", record.release.short(), record.number, record.version),
     );
-    let verdict = health["status"].as_str().unwrap_or("unknown");
+    let verdict = health["status"].as_str().unwrap_or("at rest");
     let style = match verdict {
         "healthy" => GOOD,
-        "degraded" => WARN,
+        "degraded" | "at rest" => WARN,
         _ => BAD,
     };
     printer.data(format_args!(

@@ -207,7 +207,11 @@ listen = ["{}"]
 
     /// Process id of this story's edge.
     pub fn edge_pid(&self) -> Option<i32> {
-        pid_of(&self.home().join("edge/shim/shim.json"))
+        // a newer version's edge has a shim of its own, with a higher number
+        let shims = std::fs::read_dir(self.home().join("edge/shims")).ok()?;
+        let number = |path: &Path| path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+        let newest = shims.flatten().map(|entry| entry.path()).max_by_key(|path| number(path))?;
+        pid_of(&newest.join("shim.json"))
     }
 
     /// kill -9.

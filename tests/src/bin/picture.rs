@@ -102,7 +102,7 @@ fn draw(rows: &[Vec<(char, Look)>], title: &str) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" role=\"img\" \
          aria-label=\"{}\">\n<rect width=\"100%\" height=\"100%\" rx=\"10\" fill=\"#111827\"/>\n\
          <g fill=\"#374151\"><circle cx=\"20\" cy=\"18\" r=\"6\"/><circle cx=\"40\" cy=\"18\" r=\"6\"/><circle cx=\"60\" cy=\"18\" r=\"6\"/></g>\n\
-         <g font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"#e5e7eb\" style=\"white-space:pre\">\n\
+         <g font-family=\"ui-monospace,Menlo,Consolas,monospace\" font-size=\"14\" fill=\"#e5e7eb\">\n\
          <text x=\"80\" y=\"23\" fill=\"#9ca3af\">{}</text>\n",
         escape(title),
         escape(title)
@@ -135,5 +135,6 @@ fn draw(rows: &[Vec<(char, Look)>], title: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+    // spaces are kept by being unbreakable: renderers disagree on white-space and xml:space
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;").replace(' ', "\u{a0}")
 }

@@ -1,5 +1,7 @@
 //! The deploy protocol in a simulated world.
 
+#![expect(clippy::disallowed_methods, reason = "the test itself lives in the real world")]
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     thread,

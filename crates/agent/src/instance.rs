@@ -10,11 +10,12 @@ use std::{
 };
 
 use engine::desired::{self, InstanceState};
-use stack::Service;
+use stack::{Service, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::{Backoff, Next},
+    container::{self, Meter},
     environment::Environment,
     error::Error,
     files,
@@ -142,6 +143,8 @@ impl Life {
                     found = Some(Found::Orphaned(orphan));
                 }
                 End::Exited(why) => {
+                    // Its client may have been killed and left the container behind.
+                    self.clear_container().await;
                     if !self.rest(&why, well).await {
                         break;
                     }
@@ -188,7 +191,24 @@ impl Life {
         self.environment.trouble(&format!("instance {}", self.record.id), kept.err().map(|error| error.to_string()));
     }
 
+    /// Whether it is a container and not a process.
+    fn is_container(&self) -> bool {
+        self.service().is_ok_and(|service| !matches!(service.source, Source::Folder(_)))
+    }
+
+    /// Removes what the engine may still have of it, once its client is gone.
+    async fn clear_container(&self) {
+        if self.is_container()
+            && let Err(error) = container::remove(&self.environment, &self.record.id).await
+        {
+            tracing::warn!(scope = %self.environment.scope, instance = %self.record.id, "{error}");
+        }
+    }
+
     async fn start(&mut self) -> Result<Running, Error> {
+        if self.is_container() {
+            container::remove(&self.environment, &self.record.id).await?;
+        }
         if !self.port.is_free() {
             // Somebody else listens there since it ended.
             self.port = self.host.ports.take(ports::INSTANCES)?;
@@ -237,8 +257,9 @@ impl Life {
                 Ok(service) => {
                     let service = service.clone();
                     let address = self.address();
-                    probing::watch(running, &service, address, verdict, &mut |state, memory| self.seen(state, memory))
-                        .await
+                    let meter = self.is_container().then(|| Meter::new(&self.environment, &self.record.id));
+                    let seen = &mut |state, memory| self.seen(state, memory);
+                    probing::watch(running, meter, &service, address, verdict, seen).await
                 }
                 Err(error) => Unfit { why: error.to_string(), hopeless: true },
             }
@@ -371,6 +392,7 @@ impl Life {
                 tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}");
             }
         }
+        self.clear_container().await;
     }
 
     /// Ends an instance that will be started again.
@@ -380,6 +402,7 @@ impl Life {
         if let Err(error) = running.stop(stop).await {
             tracing::error!(scope = %self.environment.scope, instance = %self.record.id, "cannot be stopped: {error}");
         }
+        self.clear_container().await;
     }
 
     fn clear_away(&self) {

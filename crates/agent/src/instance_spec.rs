@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use stack::{Kind, ResourceName, Revision};
 
 use crate::{
-    bindings, command, environment::Environment, error::Error, protocol::source_name, revision::Loaded, shim::Spec,
+    bindings, command, container, environment::Environment, error::Error, protocol::source_name, revision::Loaded, shim::Spec,
 };
 
 /// `instance.json`: what a restarted agent must know of an instance beside what its shim tells.
@@ -30,7 +30,16 @@ pub(crate) struct Record {
 pub(crate) fn of(environment: &Environment, loaded: &Loaded, record: &Record) -> Result<Spec, Error> {
     let service = loaded.service(&record.service)?;
     let place = environment.place(&record.revision);
-    let bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
+    let mut bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
+    let own = [
+        ("PORT", record.port.to_string()),
+        ("SLIPWAY_SERVICE", record.service.to_string()),
+        ("SLIPWAY_INSTANCE", record.id.clone()),
+    ];
+    bound.env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    if let Some(image) = loaded.image(&service.source)? {
+        return container::spec(environment, loaded, service, record, image, bound);
+    }
     let run = service
         .run
         .as_deref()
@@ -43,12 +52,6 @@ pub(crate) fn of(environment: &Environment, loaded: &Loaded, record: &Record) ->
         environment.logs(&record.service),
     );
     spec.env = bound.env;
-    let own = [
-        ("PORT", record.port.to_string()),
-        ("SLIPWAY_SERVICE", record.service.to_string()),
-        ("SLIPWAY_INSTANCE", record.id.clone()),
-    ];
-    spec.env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     spec.secrets = bound.secrets;
     spec.stop_ms = u64::from(service.stop);
     spec.limits.memory = service.size.memory.map(|memory| memory.max.0);

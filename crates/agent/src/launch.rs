@@ -23,6 +23,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 ///
 /// Fails with the end of the agent's log when it does not come up.
 pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
+    home.check_length()?;
     let client = Client::new(home.clone());
     if let Ok(Reply::Info { binary: running, pid, .. }) = client.call(None, Call::Info).await {
         if program::is_same_file(binary, pid) == Some(true)
@@ -48,7 +49,9 @@ pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
     spec.keep = true;
     // Instances and the edge outlive the agent that started them.
     spec.starts_shims = true;
-    for name in ["SLIPWAY_LOG", "RUST_BACKTRACE", "TMPDIR", "USER"] {
+    // Where the container engine listens, and how it is reached.
+    let engine = ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"];
+    for name in ["SLIPWAY_LOG", "RUST_BACKTRACE", "TMPDIR", "USER", "XDG_RUNTIME_DIR"].into_iter().chain(engine) {
         spec.env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
     }
     let began = Instant::now();

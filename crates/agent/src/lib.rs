@@ -24,6 +24,7 @@ mod backoff;
 mod bindings;
 pub mod client;
 mod command;
+mod container;
 mod context;
 mod counters;
 mod databases;

@@ -9,11 +9,12 @@ use std::{
 };
 
 use engine::desired::Desired;
+use release::container::ContainerError;
 use stack::{Kind, Source};
 
 use crate::{
     bindings::{self, Bound},
-    command, edge_process,
+    command, container, edge_process,
     error::Error,
     revision::Loaded,
     target::HostTarget,
@@ -35,6 +36,7 @@ pub(crate) async fn run(target: &HostTarget, loaded: &Loaded) -> Result<(), Erro
     addresses(target, loaded, &mut reasons);
     disk(target, &mut reasons);
     databases(target, loaded, &mut reasons).await;
+    images(target, loaded, &mut reasons).await;
     match reasons.as_slice() {
         [] => Ok(()),
         [reason] => Err(Error::failed(reason.clone())),
@@ -68,7 +70,7 @@ fn programs(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
             reasons.push(format!("{what}: {error}"));
         }
     };
-    for (name, service) in &stack.services {
+    for (name, service) in stack.services.iter().filter(|(_, service)| matches!(service.source, Source::Folder(_))) {
         let bound = bindings::of_service(scope, loaded, service, &place);
         look(format!("service `{name}`"), loaded.files(&service.source), service.run.as_deref(), bound);
     }
@@ -117,11 +119,6 @@ fn functions(loaded: &Loaded, reasons: &mut Vec<String>) {
                 trigger.on
             ));
         }
-    }
-    let images =
-        loaded.resolved.stack.services.iter().filter(|(_, service)| !matches!(service.source, Source::Folder(_)));
-    for (name, _) in images.filter(|(_, service)| service.run.is_none()) {
-        reasons.push(format!("service `{name}` is a container image, and this host runs plain processes"));
     }
 }
 
@@ -206,4 +203,38 @@ async fn databases(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<Strin
             reasons.push(format!("database `{name}` cannot be reached: {reason}; check its `url` and that it runs"));
         }
     }
+}
+
+/// The engine answers and has every image; one that is missing is fetched by its digest.
+async fn images(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
+    let place = target.environment.place(&loaded.revision);
+    for (name, service) in &loaded.resolved.stack.services {
+        let image = match loaded.image(&service.source) {
+            Ok(Some(image)) => image.to_owned(),
+            Ok(None) => continue,
+            Err(error) => {
+                reasons.push(format!("service `{name}`: {error}"));
+                continue;
+            }
+        };
+        let bound = bindings::of_service(&target.environment.scope, loaded, service, &place).map(drop);
+        let there = container::blocking(move || ready_image(&image)).await;
+        for checked in [bound, there.and_then(|why| why.map_or(Ok(()), |why| Err(Error::failed(why))))] {
+            reasons.extend(checked.err().map(|error| format!("service `{name}`: {error}")));
+        }
+    }
+}
+
+/// Why a container cannot be made from an image, once it is here.
+fn ready_image(image: &str) -> Result<Option<String>, ContainerError> {
+    use release::container::{find_image, pull};
+    let mut found = find_image(image)?;
+    if found.is_none() && image.contains('@') {
+        pull(image)?;
+        found = find_image(image)?;
+    }
+    Ok(match found {
+        None => Some(format!("the image {image} was made on a machine and is not there any more; build the release again")),
+        Some(found) => found.mismatch().map(|why| format!("the image {image} cannot run here: {why}")),
+    })
 }

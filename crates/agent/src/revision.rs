@@ -29,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) version: String,
     /// The folder of each source of files.
     trees: BTreeMap<stack::FolderSource, PathBuf>,
+    /// Digest or id of each image, by `release::image_key`.
+    images: BTreeMap<String, String>,
 }
 
 impl Loaded {
@@ -52,6 +54,7 @@ impl Loaded {
             }
         }
         let release = store.folder(&scope.app, &revision.release);
+        let images = manifest.images;
         let trees = manifest.trees.into_iter().enumerate();
         let trees = trees.map(|(index, tree)| (tree.source, release.join("tree").join(index.to_string()))).collect();
         let record = store.find(&scope.app, revision.release.as_str()).ok();
@@ -59,7 +62,7 @@ impl Loaded {
             .map(|record| record.version)
             .or_else(|| resolved.stack.version.clone())
             .unwrap_or_else(|| revision.release.to_string());
-        Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees })
+        Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees, images })
     }
 
     /// A revision of a stack file whose release was never packed.
@@ -73,7 +76,7 @@ impl Loaded {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let values = Values { values, ..Values::default() };
         let folder = Path::new("/store").join(digit.to_string());
-        Arc::new(Self { revision, folder, resolved, values, version: "1".to_owned(), trees: BTreeMap::new() })
+        Arc::new(Self { revision, folder, resolved, values, version: "1".to_owned(), trees: BTreeMap::new(), images: BTreeMap::new() })
     }
 
     /// A service of the stack.
@@ -95,13 +98,20 @@ impl Loaded {
                     self.revision.release, folder.dir
                 ))
             }),
-            Source::Image(image) => Err(Error::failed(format!(
-                "`{image}` is a container image, and this host runs plain processes; give it `dir` and `run`"
-            ))),
-            Source::Dockerfile { file, .. } => Err(Error::failed(format!(
-                "`{file}` makes a container image, and this host runs plain processes; give it `dir` and `run`"
+            Source::Image(from) | Source::Dockerfile { file: from, .. } => Err(Error::failed(format!(
+                "`{from}` makes a container, which only services are here; for a job, a migration or a single command \
+                 name a service with `dir` and `run`"
             ))),
         }
+    }
+
+    /// The digest or id of the image a source's containers are made from; `None` for a source of files.
+    pub(crate) fn image(&self, source: &Source) -> Result<Option<&str>, Error> {
+        let Some(key) = release::image_key(source) else { return Ok(None) };
+        let image = self.images.get(&key).map(|image| Some(image.as_str()));
+        image.ok_or_else(|| {
+            Error::failed(format!("release {} has no image of `{key}`; build it again", self.revision.release))
+        })
     }
 
     /// A file of the project, by its path relative to the stack file, when it is among a source's files.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    container,
     environment::Environment,
     error::Error,
     files,
@@ -105,6 +106,8 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>, members:
     for member in members {
         live(&mut lives, &mut known, member);
     }
+    let swept = environment.clone();
+    drop(tokio::spawn(async move { container::sweep(&swept).await }));
     loop {
         changes.mark_unchanged();
         let settled = reconcile(&host, &environment, &mut known, &mut lives);

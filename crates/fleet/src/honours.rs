@@ -36,24 +36,18 @@ pub fn honours(resolved: &Resolved) -> Problems {
     let mut refuse = |key: String, message: String, mend: &str| {
         problems.push(Problem::error("not-on-this-target", key, message).with_mend(mend));
     };
-    for (name, service) in &stack.services {
-        match &service.source {
-            Source::Folder(_) => {}
-            Source::Image(_) | Source::Dockerfile { .. } => refuse(
-                format!("service.{name}"),
-                format!("service `{name}` is a container image, and target `local` runs plain processes"),
-                "give it `dir`, `build` and `run` here, or deploy it to target `kubernetes` or `aws`",
-            ),
-        }
-    }
     let commands = stack.jobs.iter().map(|(name, job)| (Kind::Job, name, &job.command));
     let functions = stack.functions.iter().map(|(name, function)| (Kind::Function, name, &function.command));
     for (kind, name, command) in commands.chain(functions) {
-        if let CommandSource::Own(Source::Image(_) | Source::Dockerfile { .. }) = command.source {
+        let source = match &command.source {
+            CommandSource::Own(source) => Some(source),
+            CommandSource::Service(name) => stack.services.get(name).map(|service| &service.source),
+        };
+        if matches!(source, Some(Source::Image(_) | Source::Dockerfile { .. })) {
             refuse(
                 format!("{kind}.{name}"),
-                format!("{kind} `{name}` is a container image, and target `local` runs plain processes"),
-                "give it `service` or `dir`, `build` and `run` here, or deploy it to target `kubernetes` or `aws`",
+                format!("{kind} `{name}` runs in a container image, and on target `local` only services are containers"),
+                "give it `dir`, `build` and `run` here, or deploy it to target `kubernetes` or `aws`",
             );
         }
     }

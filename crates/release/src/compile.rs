@@ -9,7 +9,7 @@ use crate::{
     build::SiteFiles,
     cache,
     command::{self, Task},
-    digest,
+    digest, image,
     look::{Looker, State},
     plan::{Plan, Step, plan},
     scan::{Entry, EntryKind, entry_problem, normalise, relative},
@@ -58,7 +58,8 @@ pub fn compile(
         looker.remember(&plan, &before, &stale)?
     };
     let migrations = looker.migrations(&plan)?;
-    let mut problems = plan.problems.clone();
+    let images = image::prepare(&resolved.stack.app, &plan, &mut looker, options, events)?;
+    let mut problems = images.problems;
     let mut compiled = Compiled {
         app: resolved.stack.app.clone(),
         version: resolved.stack.version.clone(),
@@ -66,10 +67,10 @@ pub fn compile(
         trees: Vec::new(),
         sites: Vec::new(),
         migrations: BTreeMap::new(),
-        images: plan.images.clone(),
+        images: images.pinned,
         problems: Vec::new(),
         previous: newest_manifest(store, &resolved.stack.app),
-        ran: stale.len(),
+        ran: stale.len() + images.built,
         project: project.clone(),
         _lock: lock,
     };

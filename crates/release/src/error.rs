@@ -8,6 +8,8 @@ use std::{
 
 use stack::{AppName, Problems, ReleaseId};
 
+use crate::container::ContainerError;
+
 /// Why a release was not built. Nothing of the store has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -40,6 +42,9 @@ pub enum BuildError {
         /// Bytes that were free.
         free: u64,
     },
+    /// The container engine is missing, or failed.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A build command would have to run, and the caller wanted none to.
     #[error("something changed since the last build; build without `only_fresh`")]
     Stale,

@@ -1,5 +1,7 @@
 //! What to look at when a build command failed.
 
+use crate::container;
+
 /// An installer of dependencies: how it is called, how its failure reads, and which file says what to install.
 struct Installer {
     /// Any of these in the command line.
@@ -115,6 +117,9 @@ pub(crate) fn hint(command: &str, folder: &str, code: Option<i32>, output: &[Str
         let how = named.unwrap_or("install it, or put its folder into PATH");
         return Some(format!("the program `{program}` is not on this machine: {how}"));
     }
+    if command.starts_with("docker ") {
+        return engine(command, output).map(str::to_owned);
+    }
     let installer = INSTALLERS.iter().find(|installer| {
         installer.commands.iter().any(|words| command.contains(words))
             && output
@@ -125,6 +130,15 @@ pub(crate) fn hint(command: &str, folder: &str, code: Option<i32>, output: &[Str
     let place =
         if folder == "." { (*manifest).to_owned() } else { format!("{}/{manifest}", folder.trim_end_matches('/')) };
     Some(format!("dependencies could not be installed: look at `{place}`: {mend}"))
+}
+
+/// What helps when the container engine itself failed, not a command of a Dockerfile.
+fn engine(command: &str, output: &[String]) -> Option<&'static str> {
+    /// What only the engine says.
+    const SIGNS: [&str; 5] =
+        ["Docker daemon", "pull access denied", "manifest unknown", "no matching manifest", "no space left"];
+    let signs = |line: &&String| command.starts_with("docker pull ") || SIGNS.iter().any(|sign| line.contains(sign));
+    output.iter().rev().filter(signs).find_map(|line| container::mend(line))
 }
 
 /// The program a shell did not find: `sh: 1: npm: not found`, `bash: line 1: npm: command not found`,
@@ -164,6 +178,14 @@ mod tests {
             let hint = hint(command, "web", Some(1), &lines(output)).unwrap();
             assert!(hint.contains(manifest), "{hint}");
         }
+    }
+
+    #[test]
+    fn an_engine_that_fails_is_told_from_a_dockerfile_that_fails() {
+        let denied = "Error response from daemon: pull access denied for a/b, repository does not exist";
+        assert!(hint("docker pull a/b", ".", Some(1), &lines(denied)).unwrap().contains("docker login"));
+        assert!(hint("docker build .", ".", Some(1), &lines(denied)).unwrap().contains("docker login"));
+        assert_eq!(hint("docker build .", ".", Some(1), &lines("/bin/sh: npm: not found\nreturned 127")), None);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! them apart. [`Store`] holds what was packed: `find` turns what a person types into a [`Record`], `folder` says
 //! where the files lie, `check` looks whether they are still what was packed, `prune` makes room.
 //!
-//! This room never changes what runs anywhere and never touches a network itself (build commands may). A build
+//! This room never changes what runs anywhere and never touches a network itself (build commands may, and the
+//! container engine that fetches and builds images). A build
 //! that fails leaves every release and every record as they were.
 
 pub mod build;
@@ -14,12 +15,14 @@ mod check;
 mod command;
 mod compile;
 mod compress;
+pub mod container;
 mod content_type;
 mod digest;
 mod durable;
 pub mod error;
 mod hashed;
 mod hint;
+mod image;
 mod look;
 pub mod manifest;
 mod origin;
@@ -39,8 +42,9 @@ pub use compile::compile;
 pub use content_type::content_type;
 pub use error::{BuildError, CommandFailure, Damage, End, StoreError};
 pub use manifest::{Content, FileEntry, Manifest, Record, Tree};
+pub use origin::who;
 pub use pack::pack;
-pub use plan::{Plan, Step, Wanted, outputs, plan};
+pub use plan::{ImageSource, ImageStep, Plan, Step, Wanted, image_key, outputs, plan};
 pub use prune::Pruned;
 pub use site::{SiteFile, SiteIndex};
 pub use store::Store;

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use stack::{Problem, ResourceName};
+use stack::{FolderSource, Problem, ResourceName};
 
 use crate::{
     BuildError, BuildOptions, Content, FileEntry, Store,
@@ -14,6 +14,7 @@ use crate::{
     command::Task,
     compile::site_entries,
     digest::{self, Known},
+    image,
     plan::{Plan, Step},
     scan::{Entry, EntryKind, Found, entry_problem, is_below, normalise, relative, walk_all, walk_kept},
     select::{self, Selection},
@@ -222,6 +223,28 @@ impl<'a> Looker<'a> {
             all.insert(name.clone(), selection);
         }
         Ok(all)
+    }
+
+    /// Digest of a Dockerfile and of everything its build may read. `file` and `context` are absolute.
+    pub(crate) fn context(&mut self, file: &Path, context: &Path) -> Result<String, BuildError> {
+        let mut entries = image::walk_context(file, context, &self.leave_out)?;
+        if let (Some(folder), Some(name)) = (file.parent(), file.file_name()) {
+            entries.extend(walk_all(folder, &name.to_string_lossy(), &|_| false)?);
+        }
+        self.digest(&entries)?;
+        Ok(self.fingerprint(entries.iter()))
+    }
+
+    /// The id of the image that was built from these inputs.
+    pub(crate) fn find_image(&self, source: &FolderSource, inputs: &str) -> Option<&str> {
+        let last = self.cache.find(source).filter(|last| last.inputs == inputs)?;
+        Some(&last.outputs)
+    }
+
+    /// Remembers the image that was built from these inputs.
+    pub(crate) fn remember_image(&mut self, source: FolderSource, inputs: String, id: String) {
+        let (env, made) = (String::new(), BTreeSet::new());
+        self.cache.remember(Remembered { source, env, inputs, outputs: id, made });
     }
 
     pub(crate) fn save(mut self) {

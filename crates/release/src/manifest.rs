@@ -30,7 +30,7 @@ pub struct Manifest {
     pub sites: BTreeMap<ResourceName, Vec<FileEntry>>,
     /// Files of each database's migration folder.
     pub migrations: BTreeMap<ResourceName, Vec<FileEntry>>,
-    /// Images by the reference in the stack, resolved to a digest where that is known.
+    /// Images by [`crate::image_key`]: `repository@sha256:...`, or `sha256:...`, the id of one made on this machine.
     pub images: BTreeMap<String, String>,
 }
 

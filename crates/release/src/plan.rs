@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use stack::{CommandSource, FolderSource, Kind, Migrations, Problem, Resolved, ResourceName, ResourceRef, Source};
+use stack::{CommandSource, FolderSource, Kind, Migrations, Resolved, ResourceName, ResourceRef, Source};
 
 use crate::scan::normalise;
 
@@ -11,12 +11,35 @@ use crate::scan::normalise;
 pub struct Plan {
     /// One per distinct source, in the order to build them: sites first, since services may embed them.
     pub steps: Vec<Step>,
-    /// Images by reference; the value is the digest where the reference carries one, else the reference.
-    pub images: BTreeMap<String, String>,
+    /// Images that services, jobs and functions run in, each once.
+    pub images: Vec<ImageStep>,
     /// Migration folders, relative to the stack file.
     pub migrations: BTreeMap<ResourceName, String>,
-    /// What cannot be built at all.
-    pub problems: Vec<Problem>,
+}
+
+/// One image to fetch or to build, once for all that use it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageStep {
+    /// Its name in [`crate::Manifest::images`].
+    pub key: String,
+    /// Where it comes from.
+    pub from: ImageSource,
+    /// For whom, at least one.
+    pub wanted: Vec<Wanted>,
+}
+
+/// Where an image comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ImageSource {
+    /// From an image store, or made on this machine before; by this reference.
+    Reference(String),
+    /// Built from this Dockerfile with this folder as its context; both relative to the stack file.
+    Dockerfile {
+        /// The Dockerfile.
+        file: String,
+        /// The build context.
+        context: String,
+    },
 }
 
 /// One folder to build, once for all that use it.
@@ -42,9 +65,7 @@ pub struct Wanted {
 impl Step {
     /// For whom, as in `service.api, job.match`.
     pub fn label(&self) -> String {
-        let mut names: Vec<String> = self.wanted.iter().map(|wanted| wanted.by.to_string()).collect();
-        names.dedup();
-        names.join(", ")
+        label(&self.wanted)
     }
 
     /// Whether a service, function or job uses it: then the release has a tree of it.
@@ -56,6 +77,13 @@ impl Step {
     pub(crate) fn runs(&self) -> impl Iterator<Item = (&ResourceRef, &str)> {
         self.wanted.iter().filter_map(|wanted| Some((&wanted.by, wanted.run.as_deref()?)))
     }
+}
+
+/// Who uses something, as in `service.api, job.match`.
+pub(crate) fn label(wanted: &[Wanted]) -> String {
+    let mut names: Vec<String> = wanted.iter().map(|wanted| wanted.by.to_string()).collect();
+    names.dedup();
+    names.join(", ")
 }
 
 /// Plans the build of a stack.
@@ -100,6 +128,16 @@ pub fn plan(resolved: &Resolved) -> Plan {
     plan
 }
 
+/// The name of a source's image in [`crate::Manifest::images`]: the reference, or the Dockerfile with its context, as
+/// in `Dockerfile in .`. `None` for a folder.
+pub fn image_key(source: &Source) -> Option<String> {
+    match source {
+        Source::Folder(_) => None,
+        Source::Image(reference) => Some(reference.clone()),
+        Source::Dockerfile { file, context } => Some(format!("{file} in {context}")),
+    }
+}
+
 /// Everything that build commands declare as their output, relative to the stack file, without `.` and doubled `/`:
 /// what a watcher of the project need not look at.
 pub fn outputs(resolved: &Resolved) -> BTreeSet<String> {
@@ -111,14 +149,20 @@ impl Plan {
         match source {
             Source::Folder(folder) => self.want(folder.clone(), Wanted { by, run, hashed: false }),
             Source::Image(reference) => {
-                let digest = reference.split_once('@').map_or(reference.as_str(), |(_, digest)| digest);
-                self.images.insert(reference.clone(), digest.to_owned());
+                self.want_image(source, ImageSource::Reference(reference.clone()), Wanted { by, run, hashed: false });
             }
-            Source::Dockerfile { file, .. } => {
-                let message = format!("{by} is built from `{file}`, and a release carries no image of its own");
-                let mend = "build in a folder (`dir`, `build`, `run`), or push the image and name it with `image`";
-                self.problems.push(Problem::error("dockerfile-source", by.to_string(), message).with_mend(mend));
+            Source::Dockerfile { file, context } => {
+                let from = ImageSource::Dockerfile { file: file.clone(), context: context.clone() };
+                self.want_image(source, from, Wanted { by, run, hashed: false });
             }
+        }
+    }
+
+    fn want_image(&mut self, source: &Source, from: ImageSource, wanted: Wanted) {
+        let Some(key) = image_key(source) else { return };
+        match self.images.iter_mut().find(|step| step.key == key) {
+            Some(step) => step.wanted.push(wanted),
+            None => self.images.push(ImageStep { key, from, wanted: vec![wanted] }),
         }
     }
 

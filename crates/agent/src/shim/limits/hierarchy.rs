@@ -24,6 +24,12 @@ impl Hierarchies {
         Self::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
     }
 
+    /// The groups of another process, which made none for itself.
+    pub(super) fn of(pid: u32) -> Self {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self::parse(&read("/proc/self/mountinfo"), &read(&format!("/proc/{pid}/cgroup")))
+    }
+
     /// Source: `proc_pid_mountinfo(5)` and `cgroups(7)`.
     pub(super) fn parse(mountinfo: &str, own: &str) -> Self {
         let mut found = Self::default();

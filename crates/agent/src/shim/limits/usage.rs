@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     super::{Record, process, process::Stat},
     group::find_number,
+    hierarchy::Hierarchies,
 };
 
 /// What all processes of an instance use together.
@@ -45,6 +46,12 @@ pub fn usage(record: &Record) -> Usage {
         Duration::from_micros,
     );
     Usage { memory, cpu, processes: u32::try_from(stats.len()).unwrap_or(u32::MAX) }
+}
+
+/// Bytes of memory that the control groups of a process use, whoever made them; `None` where they cannot be seen.
+pub fn memory_around(pid: u32) -> Option<u64> {
+    let groups = Hierarchies::of(pid);
+    groups.memory.or(groups.unified).as_deref().and_then(working_set)
 }
 
 /// Memory of a group without inactive file cache, in bytes.

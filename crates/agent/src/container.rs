@@ -1,0 +1,239 @@
+//! Instances that are containers: the engine's client runs in the foreground under the same shim as any program, so
+//! its output, its end, its signals and its adoption are those of a process.
+//!
+//! What the client cannot do itself is done here: a client or shim that is killed leaves its container behind, which
+//! is found again by its name or its labels and removed.
+
+use std::{collections::BTreeSet, path::Path};
+
+use release::container::{self, ContainerError};
+use stack::{Kind, Service};
+
+use crate::{
+    bindings::Bound,
+    command,
+    environment::Environment,
+    error::Error,
+    instance_spec::Record,
+    protocol::source_name,
+    revision::Loaded,
+    shim::{Spec, limits},
+};
+
+/// Label with the environment's folder: unique on the machine.
+const HOME: &str = "slipway.home";
+/// Label with the app and the environment, for people.
+const SCOPE: &str = "slipway.scope";
+/// Label with the instance.
+const INSTANCE: &str = "slipway.instance";
+
+/// Variables by which the engine's client itself is steered: they reach a container as arguments, never through the
+/// client's own environment.
+const STEERING: [&str; 14] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "GODEBUG",
+    "GOGC",
+    "GOMAXPROCS",
+    "GOMEMLIMIT",
+    "GOTRACEBACK",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "SLIPWAY_SHIM_SOCKET",
+];
+
+/// Whose network a container has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Network {
+    /// Its own; its port is published on the instance's.
+    Own,
+    /// The host's: something it needs listens on the host's loopback only.
+    Host,
+}
+
+/// The name of an instance's container.
+pub(crate) fn name(environment: &Environment, id: &str) -> String {
+    let digest = blake3::hash(environment.folder.as_os_str().as_encoded_bytes()).to_hex();
+    let scope = &environment.scope;
+    format!("slipway-{}-{}-{id}-{}", scope.app, scope.environment, &digest[..6])
+}
+
+/// What the shim of an instance is told to run: the engine's client. `bound` holds the variables of the container.
+pub(crate) fn spec(
+    environment: &Environment,
+    loaded: &Loaded,
+    service: &Service,
+    record: &Record,
+    image: &str,
+    bound: Bound,
+) -> Result<Spec, Error> {
+    let chosen: BTreeSet<&String> = loaded.values.values.keys().chain(service.env.keys()).collect();
+    let Bound { mut env, secrets } = bound;
+    // What the host's programs inherit means nothing inside of an image.
+    for inherited in ["PATH", "HOME", "LANG", "TZ"] {
+        if !chosen.contains(&inherited.to_owned()) {
+            env.remove(inherited);
+        }
+    }
+    let made = env.iter().filter(|(name, _)| !chosen.contains(name));
+    let network = network(made.map(|(name, value)| (name.as_str(), value.as_str())));
+    let listens = match network {
+        Network::Own => service.port.unwrap_or(record.port),
+        Network::Host => record.port,
+    };
+    env.insert("PORT".to_owned(), listens.to_string());
+    if network == Network::Own {
+        env.insert("HOST".to_owned(), "0.0.0.0".to_owned());
+    }
+    let data = environment.data();
+    let mut argv: Vec<String> = [container::PROGRAM, "run", "--rm", "--init", "--pull", "never", "--log-driver", "none"]
+        .map(str::to_owned)
+        .into();
+    let mut option = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
+    option("name", name(environment, &record.id));
+    option("label", format!("{HOME}={}", environment.folder.display()));
+    option("label", format!("{SCOPE}={}", environment.scope));
+    option("label", format!("{INSTANCE}={}", record.id));
+    match network {
+        Network::Own if Loaded::has_address(service) => {
+            option("publish", format!("127.0.0.1:{}:{listens}", record.port));
+        }
+        Network::Own => {}
+        Network::Host => option("network", "host".to_owned()),
+    }
+    for folder in [Some(data.as_path()), socket_folder(env.get("PGHOST").map(String::as_str))].into_iter().flatten() {
+        let path = folder.display().to_string();
+        if path.contains([',', '"']) {
+            let mend = "move the agent's home to a path without `,` and `\"`";
+            return Err(Error::failed(format!("the folder {path} cannot be given to a container; {mend}")));
+        }
+        option("mount", format!("type=bind,source={path},target={path}"));
+    }
+    if let Some(memory) = service.size.memory {
+        option("memory", memory.max.0.to_string());
+        // No swap beside it: the limit is the limit.
+        option("memory-swap", memory.max.0.to_string());
+    }
+    if let Some(cpu) = service.size.cpu {
+        option("cpus", format!("{}.{:03}", cpu.max.0 / 1000, cpu.max.0 % 1000));
+    }
+    option("stop-timeout", u64::from(service.stop).div_ceil(1000).to_string());
+    let mut client: std::collections::BTreeMap<String, String> =
+        std::env::vars().filter(|(name, _)| steers(name) && !name.starts_with("LD_")).collect();
+    for (name, value) in env {
+        if !steers(&name) {
+            // Taken from the client's environment: no value is ever seen in a list of processes.
+            option("env", name.clone());
+            client.insert(name, value);
+        } else if secrets.iter().any(|secret| !secret.is_empty() && value.contains(secret.as_str())) {
+            return Err(Error::failed(format!(
+                "the variable `{name}` holds a secret, and the container engine's client reads it itself; choose another name"
+            )));
+        } else {
+            option("env", format!("{name}={value}"));
+        }
+    }
+    argv.push(image.to_owned());
+    if let Some(run) = service.run.as_deref() {
+        argv.extend(command::parse(run)?);
+    }
+    let source = source_name(Kind::Service, &record.service);
+    let mut spec = Spec::new(argv, data, source, &record.id, environment.logs(&record.service));
+    spec.env = client;
+    spec.secrets = secrets;
+    spec.stop_ms = u64::from(service.stop);
+    Ok(spec)
+}
+
+/// Whether a variable steers the engine's client, or the loader that starts it.
+fn steers(name: &str) -> bool {
+    STEERING.contains(&name) || ["DOCKER_", "BUILDKIT_", "LD_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// The host's network when one of the addresses that Slipway made is on the host's loopback, which no container's own
+/// network reaches.
+fn network<'v>(made: impl Iterator<Item = (&'v str, &'v str)>) -> Network {
+    let loopback = |host: &str| matches!(host, "127.0.0.1" | "localhost" | "[::1]" | "::1");
+    let points = |(name, value): (&str, &str)| match name {
+        "HOST" => false,
+        "PGHOST" => loopback(value),
+        _ => value.split_once("://").is_some_and(|(_, rest)| {
+            let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            // Several, as in `mongodb://a:1,b:2`, count when one of them does.
+            let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+            hosts.split(',').any(|host| {
+                let end = if host.starts_with('[') { host.find(']').map(|at| at + 1) } else { host.find(':') };
+                loopback(&host[..end.unwrap_or(host.len())])
+            })
+        }),
+    };
+    if made.into_iter().any(points) { Network::Host } else { Network::Own }
+}
+
+/// The folder of a server's unix socket, as libpq names it.
+fn socket_folder(host: Option<&str>) -> Option<&Path> {
+    host.filter(|host| host.starts_with('/')).map(Path::new)
+}
+
+/// Ends the container of an instance and takes it away, should there be one.
+pub(crate) async fn remove(environment: &Environment, id: &str) -> Result<(), Error> {
+    let name = name(environment, id);
+    blocking(move || container::remove(&name)).await
+}
+
+/// Removes containers of this environment that no instance owns: their clients and shims were killed, and their
+/// instances are forgotten. On a host without an engine there are none.
+pub(crate) async fn sweep(environment: &Environment) {
+    let label = format!("{HOME}={}", environment.folder.display());
+    let instances = environment.folder.join("instances");
+    let swept = blocking(move || {
+        let found = match container::find_containers(&[label], INSTANCE) {
+            Err(ContainerError::Missing) => return Ok(0),
+            found => found?,
+        };
+        // An instance has its folder before its container begins and until after it was removed.
+        let forgotten = found.iter().filter(|(_, instance)| !instances.join(instance).is_dir());
+        forgotten.map(|(id, _)| container::remove(id).map(|()| 1)).sum::<Result<u32, _>>()
+    });
+    match swept.await {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(scope = %environment.scope, count, "removed containers that no instance owned"),
+        Err(error) => tracing::warn!(scope = %environment.scope, "cannot look for left containers: {error}"),
+    }
+}
+
+/// What a container uses; the client that the shim watches tells nothing of that.
+pub(crate) struct Meter {
+    name: String,
+    process: Option<u32>,
+}
+
+impl Meter {
+    /// Of an instance's container.
+    pub(crate) fn new(environment: &Environment, id: &str) -> Self {
+        Self { name: name(environment, id), process: None }
+    }
+
+    /// Bytes of memory; `None` while it does not run, or where the engine keeps its control groups to itself.
+    pub(crate) async fn memory(&mut self) -> Option<u64> {
+        if let Some(memory) = self.process.and_then(limits::memory_around) {
+            return Some(memory);
+        }
+        let name = self.name.clone();
+        self.process = blocking(move || container::find_process(&name)).await.ok().flatten();
+        self.process.and_then(limits::memory_around)
+    }
+}
+
+/// Asks the engine where waiting disturbs nobody.
+pub(crate) async fn blocking<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, ContainerError> + Send + 'static,
+) -> Result<T, Error> {
+    let asked = tokio::task::spawn_blocking(ask).await;
+    let asked = asked.map_err(|error| Error::failed(format!("the agent broke down: {error}")))?;
+    asked.map_err(|error| Error::failed(error.to_string()))
+}

@@ -223,8 +223,19 @@ impl Bed {
         }
     }
 
-    /// Ships a revision, starts it and gives it all visitors.
+    /// Starts a revision beside what runs and, once it is ready, gives it all visitors.
     pub(crate) async fn deploy(&self, revision: &Revision) {
+        let before = self.observe().await.desired;
+        let mut running: Vec<&Revision> = before.running.iter().collect();
+        running.push(revision);
+        let traffic: Vec<(&Revision, u8)> = before.traffic.iter().map(|(one, percent)| (one, *percent)).collect();
+        self.want(&running, &traffic).await;
+        self.until("it is ready", |seen| {
+            let all = seen.instances.iter().filter(|one| one.revision == *revision);
+            let ready = all.filter(|one| one.state == InstanceState::Ready).count();
+            seen.expected.get(revision).is_some_and(|expected| ready == *expected as usize)
+        })
+        .await;
         self.want(&[revision], &[(revision, 100)]).await;
         self.until("it serves", |seen| {
             let all = seen.expected.get(revision).is_some_and(|expected| {
@@ -301,10 +312,15 @@ impl Bed {
         serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
     }
 
+    /// The newest edge that has started.
     pub(crate) fn edge_pid(&self) -> u32 {
         let shims = fs::read_dir(self.home.edge_folder().join("shims")).into_iter().flatten().flatten();
-        let newest = shims.max_by_key(|shim| shim.file_name().to_str().unwrap().parse::<u32>().unwrap()).unwrap();
-        serde_json::from_slice::<agent::shim::Record>(&fs::read(newest.path().join("shim.json")).unwrap()).unwrap().pid
+        let started = shims.filter_map(|shim| {
+            let number = shim.file_name().to_str()?.parse::<u32>().ok()?;
+            let record = fs::read(shim.path().join("shim.json")).ok()?;
+            Some((number, serde_json::from_slice::<agent::shim::Record>(&record).ok()?.pid))
+        });
+        started.max().unwrap().1
     }
 }
 

@@ -170,8 +170,9 @@ async fn an_agent_killed_at_any_moment_of_a_change_loses_neither_the_change_nor_
     bed.kill_agent();
     agent::launch(binary(), &bed.home).await.unwrap();
     let visitors = bed.visitors();
+    let (mut new, mut old) = (&revisions[0], &revisions[1]);
     for round in 1..=8u64 {
-        let (old, new) = (&revisions[(round as usize + 1) % 2], &revisions[round as usize % 2]);
+        std::mem::swap(&mut old, &mut new);
         let killer = {
             let client = bed.client();
             tokio::spawn(async move {

@@ -172,9 +172,13 @@ listen = ["{}"]
         Ok(self.shim("agent/shim.json")?.program)
     }
 
-    /// The edge's process.
+    /// The edge's process; each version of it has a shim of its own, and the last one serves.
     pub(crate) fn edge(&self) -> Result<u32, Fault> {
-        Ok(self.shim("edge/shim/shim.json")?.program)
+        let shims = self.home().join("edge/shims");
+        let numbers = fs::read_dir(&shims).doing(shims.display())?.flatten();
+        let last = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok()).max();
+        let last = last.ok_or_else(|| Fault::new(format!("no edge has a shim in {}", shims.display())))?;
+        Ok(self.shim(&format!("edge/shims/{last}/shim.json"))?.program)
     }
 
     /// What a shim recorded in a file of the agent's folder.

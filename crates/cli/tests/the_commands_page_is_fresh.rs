@@ -29,7 +29,7 @@ fn the_commands_page_is_fresh() {
     for command in COMMANDS.iter().filter(|command| **command != "help") {
         let _ = write!(page, "\n## slipway {command}\n\n```text\n{}\n```\n", help(&[command]));
     }
-    for action in ["status", "up", "down", "new"] {
+    for action in ["status", "up", "down", "mend", "new"] {
         let _ = write!(page, "\n### slipway migrate {action}\n\n```text\n{}\n```\n", help(&["migrate", action]));
     }
     let _ = write!(page, "\n### slipway releases prune\n\n```text\n{}\n```\n", help(&["releases", "prune"]));

@@ -12,14 +12,14 @@ use axum::{
 };
 use engine::target::{Target, TargetError};
 use serde::Deserialize;
-use stack::{AppName, EnvironmentName, ResourceName};
+use stack::{AppName, EnvironmentName, ResourceName, ResourceRef};
 
 use crate::{
     error::Error,
     health,
     host::Host,
     protocol::{Call, LogLine, Reply, Request, Scope},
-    schedule,
+    schedule, services,
     target::HostTarget,
     values::{self, Values},
 };
@@ -125,6 +125,9 @@ async fn shut_down(host: &Arc<Host>) -> Result<Reply, TargetError> {
         environment.desired() == engine::desired::Desired::default() && environment.instances().is_empty()
     });
     if idle {
+        for environment in host.environments() {
+            services::stop_all(&environment).await?;
+        }
         host.edge.stop().await?;
     }
     tracing::info!(edge = if idle { "stopped" } else { "goes on" }, "told to end");
@@ -142,7 +145,8 @@ struct Place {
 struct Wanted {
     app: AppName,
     environment: EnvironmentName,
-    service: Option<ResourceName>,
+    /// A name, or kind and name, as in `database.main`.
+    service: Option<String>,
     lines: Option<usize>,
     #[serde(default)]
     follow: bool,
@@ -157,7 +161,12 @@ async fn logs(State(host): State<Arc<Host>>, Query(wanted): Query<Wanted>) -> Re
         Ok(None) => host.home.environment(&scope).join("logs"),
         Err(error) => return refuse(&error),
     };
-    let folder = wanted.service.map_or(folder.clone(), |service| folder.join(service.as_str()));
+    let is_name = |name: &str| name.parse::<ResourceName>().is_ok() || name.parse::<ResourceRef>().is_ok();
+    let folder = match wanted.service {
+        Some(name) if is_name(&name) => folder.join(name),
+        Some(name) => return refuse(&Error::failed(format!("`{name}` is no name; write one as in `api`")).into()),
+        None => folder,
+    };
     let failed = |error: std::io::Error| refuse(&Error::file("read", &folder)(error).into());
     let body = if wanted.follow {
         let follow = match crate::log::follow(&folder, last).await {

@@ -17,13 +17,15 @@ use stack::{Command, Database, DatabaseEngine, Kind, ResourceName, ResourceRef, 
 
 use crate::{error::Error, protocol::Scope, revision::Loaded};
 
-/// Where an environment's data lie and at which ports services call each other.
-#[derive(Debug, Clone)]
+/// Where an environment's data lie and at which ports services call each other. Has no `Debug`: it holds passwords.
+#[derive(Clone)]
 pub(crate) struct Place {
     /// Folder of the data.
     pub(crate) data: PathBuf,
     /// Port of each service that others call.
     pub(crate) internal: BTreeMap<ResourceName, u16>,
+    /// Addresses of the servers the agent runs, with their passwords.
+    pub(crate) servers: BTreeMap<ResourceRef, String>,
 }
 
 /// The variables of one program.
@@ -51,8 +53,8 @@ pub(crate) fn of_command(scope: &Scope, loaded: &Loaded, command: &Command, plac
     }
 }
 
-/// The address of a database: a file below `data`, or the server the stack names.
-pub(crate) fn database_url(loaded: &Loaded, name: &ResourceName, data: &Path) -> Result<String, Error> {
+/// The address of a database: a file of this host, the server the stack names, or the one the agent runs.
+pub(crate) fn database_url(loaded: &Loaded, name: &ResourceName, place: &Place) -> Result<String, Error> {
     let database = loaded
         .resolved
         .stack
@@ -61,11 +63,29 @@ pub(crate) fn database_url(loaded: &Loaded, name: &ResourceName, data: &Path) ->
         .ok_or_else(|| Error::failed(format!("release {} has no database `{name}`", loaded.revision.release)))?;
     match (&database.url, &database.engine) {
         (Some(url), _) => expand(loaded, &format!("database.{name}.url"), url),
-        (None, DatabaseEngine::Sqlite) => Ok(format!("sqlite://{}", sqlite_file(name, data).display())),
-        (None, DatabaseEngine::Postgres(_)) => Err(Error::failed(format!(
-            "database `{name}` has no `url`, and this host starts no PostgreSQL server; set `url` to an existing one"
-        ))),
+        (None, DatabaseEngine::Sqlite) => Ok(format!("sqlite://{}", sqlite_file(name, &place.data).display())),
+        (None, DatabaseEngine::Postgres(_)) => {
+            server_url(&ResourceRef { kind: Kind::Database, name: name.clone() }, place)
+        }
     }
+}
+
+/// The address of a cache or a queue: the server the stack names, or the one the agent runs.
+pub(crate) fn store_url(loaded: &Loaded, need: &ResourceRef, place: &Place) -> Result<String, Error> {
+    let stack = &loaded.resolved.stack;
+    let url = match need.kind {
+        Kind::Cache => stack.caches.get(&need.name).and_then(|cache| cache.url.as_ref()),
+        _ => stack.queues.get(&need.name).and_then(|queue| queue.url.as_ref()),
+    };
+    match url {
+        Some(url) => expand(loaded, &format!("{need}.url"), url),
+        None => server_url(need, place),
+    }
+}
+
+fn server_url(name: &ResourceRef, place: &Place) -> Result<String, Error> {
+    let missing = || Error::failed(format!("`{name}` has no `url`, and this host does not run one; set its `url`"));
+    place.servers.get(name).cloned().ok_or_else(missing)
 }
 
 /// The file of an SQLite database that this host keeps; `None` when its server is elsewhere.
@@ -119,12 +139,10 @@ fn bind(
 }
 
 fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bound) -> Result<(), Error> {
-    let stack = &loaded.resolved.stack;
     let name = &need.name;
-    let missing = || Error::failed(format!("`{need}` has no `url`, and this host does not run one; set its `url`"));
     match need.kind {
         Kind::Database => {
-            let url = database_url(loaded, name, &place.data)?;
+            let url = database_url(loaded, name, place)?;
             if let Some(password) = postgres(&url).remove("PGPASSWORD") {
                 bound.secrets.push(password);
             }
@@ -134,12 +152,10 @@ fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bou
             bound.set("DATABASE_URL", name, "DATABASE_URL", url);
         }
         Kind::Cache => {
-            let url = stack.caches.get(name).and_then(|cache| cache.url.as_ref()).ok_or_else(missing)?;
-            bound.set("REDIS_URL", name, "CACHE_URL", expand(loaded, &format!("{need}.url"), url)?);
+            bound.set_secret("REDIS_URL", name, "CACHE_URL", store_url(loaded, need, place)?);
         }
         Kind::Queue => {
-            let url = stack.queues.get(name).and_then(|queue| queue.url.as_ref()).ok_or_else(missing)?;
-            bound.set("AMQP_URL", name, "QUEUE_URL", expand(loaded, &format!("{need}.url"), url)?);
+            bound.set_secret("AMQP_URL", name, "QUEUE_URL", store_url(loaded, need, place)?);
         }
         Kind::Bucket => {
             let folder = place.data.join("buckets").join(name.as_str());
@@ -161,6 +177,12 @@ fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bou
 }
 
 impl Bound {
+    /// Sets an address; the password in it must never be shown.
+    fn set_secret(&mut self, first: &str, name: &ResourceName, suffix: &str, url: String) {
+        self.secrets.extend(password(&url));
+        self.set(first, name, suffix, url);
+    }
+
     /// Sets `<NAME>_<suffix>`, and `first` unless another resource of its kind has it.
     fn set(&mut self, first: &str, name: &ResourceName, suffix: &str, value: String) {
         self.env.entry(first.to_owned()).or_insert_with(|| value.clone());
@@ -207,6 +229,14 @@ fn postgres(url: &str) -> BTreeMap<&'static str, String> {
     found
 }
 
+/// The password in an address, as it is written there.
+fn password(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+    let (_, password) = user.split_once(':')?;
+    (!password.is_empty()).then(|| password.to_owned())
+}
+
 /// Undoes percent-encoding. What is not a correct escape stays as it is.
 fn decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -239,6 +269,8 @@ mod tests {
         assert_eq!(postgres("postgresql:///jobs?host=/run/postgresql")["PGHOST"], "/run/postgresql");
         assert_eq!(postgres("postgres://[::1]:5432/a")["PGHOST"], "::1");
         assert!(postgres("sqlite:///a/b").is_empty());
+        assert_eq!(password("redis://:a%40b@127.0.0.1:1/0").unwrap(), "a%40b");
+        assert_eq!(password("amqp://127.0.0.1:1/a:b@c"), None);
         assert_eq!(decode("100%"), "100%");
         assert_eq!(decode("%zz%é"), "%zz%é");
     }

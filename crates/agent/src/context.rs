@@ -12,6 +12,7 @@ use crate::{
     internal::Internal,
     protocol::Scope,
     revision::Loaded,
+    services::Book,
 };
 
 /// The folder and the variables of a service's programs.
@@ -32,7 +33,8 @@ pub fn context(home: &Home, scope: &Scope, revision: &Revision, service: &Resour
     let loaded = Loaded::read(&store, scope, &folder, revision)?;
     let of = loaded.service(service)?;
     let internal = Internal::open(&folder.join("internal.json"))?.of(revision);
-    let place = Place { data: folder.join("data"), internal };
+    let servers = Book::open(&folder)?.urls();
+    let place = Place { data: folder.join("data"), internal, servers };
     let mut env = bindings::of_service(scope, &loaded, of, &place)?.env;
     env.insert("SLIPWAY_SERVICE".to_owned(), service.to_string());
     Ok(Context { folder: loaded.files(&of.source)?.to_owned(), env })

@@ -188,7 +188,7 @@ async fn connect(
     name: &ResourceName,
     create: bool,
 ) -> Result<migrate::Database, Error> {
-    let url = bindings::database_url(loaded, name, &target.environment.data())?;
+    let url = bindings::database_url(loaded, name, &target.environment.place(&loaded.revision))?;
     let options = ConnectOptions { create, ..ConnectOptions::default() };
     migrate::Database::connect(&url, &options).await.map_err(|error| of(name, &error))
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     bindings::Place, error::Error, files, internal::Internal, journal::Journal, protocol::Scope, revision::Revisions,
-    state::State,
+    services::Services, state::State,
 };
 
 /// Bytes of output of one environment that stay.
@@ -26,6 +26,8 @@ pub(crate) struct Environment {
     pub(crate) folder: PathBuf,
     /// Its revisions, as far as they were read.
     pub(crate) revisions: Revisions,
+    /// Its data services.
+    pub(crate) services: Services,
     /// Held by the task that changes databases.
     pub(crate) databases: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -47,9 +49,11 @@ impl Environment {
         }
         let state = State::open(&folder.join("state.json"))?;
         let internal = Internal::open(&folder.join("internal.json"))?;
+        let services = Services::open(&folder)?;
         let environment = Self {
             scope,
             folder,
+            services,
             revisions: Revisions::default(),
             databases: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
@@ -96,7 +100,8 @@ impl Environment {
 
     /// Where a revision's programs find data and each other.
     pub(crate) fn place(&self, revision: &Revision) -> Place {
-        Place { data: self.data(), internal: self.internal().of(revision) }
+        let internal = self.internal().of(revision);
+        Place { data: self.data(), internal, servers: self.services.book().urls() }
     }
 
     /// The folder that outlives releases.
@@ -119,6 +124,7 @@ impl Environment {
         let mut live: Vec<String> = self.known().keys().cloned().collect();
         let tasks = std::fs::read_dir(self.folder.join("tasks")).into_iter().flatten().flatten();
         live.extend(tasks.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        live.extend(self.services.seen().keys().map(|name| format!("{}-{}", name.kind, name.name)));
         let live: Vec<&str> = live.iter().map(String::as_str).collect();
         if let Err(error) = crate::log::prune(&self.folder.join("logs"), &live, KEPT_LOGS) {
             tracing::warn!(scope = %self.scope, "cannot remove old output: {error}");

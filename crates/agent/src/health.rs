@@ -26,7 +26,7 @@ pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> 
     let loaded = loaded.await.map_err(|error| Error::failed(error.to_string()))??;
     let mut checks = Vec::new();
     for name in loaded.resolved.stack.databases.keys() {
-        let url = bindings::database_url(&loaded, name, &environment.data());
+        let url = bindings::database_url(&loaded, name, &environment.place(&revision));
         checks.push((name.to_string(), async move {
             let url = url.map_err(|error| error.to_string())?;
             migrate::check_connection(&url, PATIENCE).await.map(drop)

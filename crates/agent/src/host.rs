@@ -19,7 +19,7 @@ use crate::{
     home::Home,
     ports::Ports,
     protocol::Scope,
-    recovery, schedule, supervisor,
+    recovery, schedule, services, supervisor,
     values::Key,
 };
 
@@ -74,6 +74,7 @@ impl Host {
             let slot = match Environment::open(scope.clone(), folder, host.changed.clone()) {
                 Ok(environment) => {
                     environment.internal().keep(&host.ports);
+                    environment.services.book().keep(&host.ports);
                     Slot::Open(Arc::new(environment))
                 }
                 Err(error) => {
@@ -122,6 +123,7 @@ impl Host {
         }
         let environment = Environment::open(scope.clone(), self.home.environment(scope), self.changed.clone())?;
         environment.internal().keep(&self.ports);
+        environment.services.book().keep(&self.ports);
         let environment = Arc::new(environment);
         slots.insert(scope.clone(), Slot::Open(environment.clone()));
         drop(slots);
@@ -131,6 +133,7 @@ impl Host {
 
     /// Begins to look after an environment: its instances, its jobs, its lease.
     pub(crate) fn attend(self: &Arc<Self>, environment: &Arc<Environment>, members: Vec<supervisor::Member>) {
+        tokio::spawn(services::run(self.clone(), environment.clone()));
         tokio::spawn(supervisor::run(self.clone(), environment.clone(), members));
         tokio::spawn(schedule::run(self.clone(), environment.clone()));
         tokio::spawn(recovery::run(self.clone(), environment.clone()));

@@ -14,6 +14,7 @@ use stack::{Service, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    adoption,
     backoff::{Backoff, Next},
     container::{self, Meter},
     environment::Environment,
@@ -24,7 +25,8 @@ use crate::{
     ports::{self, Port},
     probing::{self, Unfit},
     revision::Loaded,
-    shim::{self, Running, ShimError, Waited},
+    services,
+    shim::{self, Adopted, Running, ShimError, Waited},
 };
 
 /// What a host is called where instances are listed.
@@ -206,6 +208,8 @@ impl Life {
     }
 
     async fn start(&mut self) -> Result<Running, Error> {
+        let service = &self.record.service;
+        services::wait_for_needs(&self.environment, &self.loaded, service, &self.leave).await?;
         if self.is_container() {
             container::remove(&self.environment, &self.record.id).await?;
         }
@@ -221,7 +225,14 @@ impl Life {
             instance.port = Some(self.record.port);
         });
         let spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
-        let running = shim::start(&self.host.binary, &self.folder(), &spec).await.map_err(|error| refused(&error))?;
+        let running = match shim::start(&self.host.binary, &self.folder(), &spec).await {
+            // Begun by an agent that was killed while it did so.
+            Err(busy @ ShimError::Busy { .. }) => match adoption::adopt(&self.folder()).await {
+                Ok(Adopted::Running(running)) => running,
+                _ => return Err(refused(&busy)),
+            },
+            started => started.map_err(|error| refused(&error))?,
+        };
         self.started(&running);
         Ok(running)
     }

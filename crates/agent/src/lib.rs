@@ -19,6 +19,7 @@
 //! is durable and what is known), `supervisor`, `instance` and `probing` (what runs), `traffic` and `edge_process`
 //! (who gets visitors), `tasks`, `schedule` and `recovery`.
 
+mod adoption;
 mod api;
 mod backoff;
 mod bindings;
@@ -55,6 +56,7 @@ mod revision;
 mod run;
 mod schedule;
 mod serve;
+mod services;
 pub mod shim;
 mod socket;
 mod state;
@@ -69,3 +71,4 @@ pub use context::{Context, context};
 pub use error::Error;
 pub use launch::launch;
 pub use serve::{Options, main};
+pub use services::service_url;

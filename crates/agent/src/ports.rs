@@ -73,7 +73,8 @@ impl Drop for Port {
     }
 }
 
-fn is_free(port: u16) -> bool {
+/// Whether a program could listen on a port now.
+pub(crate) fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 

@@ -17,6 +17,7 @@ use crate::{
     command, container, edge_process,
     error::Error,
     revision::Loaded,
+    services,
     target::HostTarget,
     traffic,
 };
@@ -30,11 +31,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Looks at everything. Fails with all reasons, one per line. Changes nothing.
 pub(crate) async fn run(target: &HostTarget, loaded: &Loaded) -> Result<(), Error> {
     let mut reasons = Vec::new();
+    target.environment.services.enter(&target.host, &target.environment, loaded)?;
     contract(target, loaded, &mut reasons);
     programs(target, loaded, &mut reasons);
     functions(loaded, &mut reasons);
     addresses(target, loaded, &mut reasons);
     disk(target, &mut reasons);
+    services::check(&target.environment, loaded, &mut reasons).await;
     databases(target, loaded, &mut reasons).await;
     images(target, loaded, &mut reasons).await;
     match reasons.as_slice() {
@@ -191,11 +194,10 @@ fn size_of(data: &Path) -> u64 {
 /// Databases elsewhere answer.
 async fn databases(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
     for (name, database) in &loaded.resolved.stack.databases {
-        let data = target.environment.data();
-        if bindings::database_file(database, name, &data).is_some() {
+        if database.url.is_none() {
             continue;
         }
-        let checked = match bindings::database_url(loaded, name, &data) {
+        let checked = match bindings::database_url(loaded, name, &target.environment.place(&loaded.revision)) {
             Ok(url) => migrate::check_connection(&url, PATIENCE).await.map(drop),
             Err(error) => Err(error.to_string()),
         };

@@ -127,6 +127,7 @@ pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed 
         instances: environment.instances().into_values().collect(),
         serving: serving.unwrap_or_default(),
         traffic,
+        services: environment.services.seen().into_values().collect(),
         troubles,
         desired,
     }

@@ -10,6 +10,7 @@ use crate::{
     protocol::source_name,
     revision::Loaded,
     run::{self, Program},
+    services,
     target::HostTarget,
 };
 
@@ -23,27 +24,27 @@ pub(crate) async fn run(target: &HostTarget, task: &Task, fence: Fence) -> Resul
             Ok(TaskEnd::Done)
         }
         Task::PendingMigrations { revision } => {
-            let loaded = load(target, revision).await?;
+            let loaded = serve(target, revision).await?;
             Ok(TaskEnd::Migrations { migrations: databases::pending(target, &loaded).await? })
         }
         Task::Backup { revision, deploy } => {
             let _turn = turn(target, fence).await?;
-            let loaded = load(target, revision).await?;
+            let loaded = serve(target, revision).await?;
             databases::back_up(target, &loaded, *deploy).await?;
             Ok(TaskEnd::Done)
         }
         Task::Migrate { revision } => {
             let _turn = turn(target, fence).await?;
-            let loaded = load(target, revision).await?;
+            let loaded = serve(target, revision).await?;
             Ok(TaskEnd::Migrations { migrations: databases::migrate(target, &loaded).await? })
         }
         Task::MigrateDown { revision, migrations } => {
             let _turn = turn(target, fence).await?;
-            let loaded = load(target, revision).await?;
+            let loaded = serve(target, revision).await?;
             Ok(TaskEnd::Migrations { migrations: databases::migrate_down(target, &loaded, migrations).await? })
         }
         Task::Run { revision, service, command } => {
-            let loaded = load(target, revision).await?;
+            let loaded = serve(target, revision).await?;
             let (code, output) = in_service(target, &loaded, service, command.clone(), "run").await?;
             Ok(TaskEnd::Exited { code, output })
         }
@@ -55,6 +56,13 @@ async fn turn(target: &HostTarget, fence: Fence) -> Result<tokio::sync::MutexGua
     let turn = target.environment.databases.lock().await;
     target.check(fence)?;
     Ok(turn)
+}
+
+/// Reads a revision and starts the data services it asks for.
+async fn serve(target: &HostTarget, revision: &Revision) -> Result<std::sync::Arc<Loaded>, Error> {
+    let loaded = load(target, revision).await?;
+    services::ensure(&target.host, &target.environment, &loaded).await?;
+    Ok(loaded)
 }
 
 async fn load(target: &HostTarget, revision: &Revision) -> Result<std::sync::Arc<Loaded>, Error> {

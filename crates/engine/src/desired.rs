@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use stack::{ResourceName, Revision};
+use stack::{ResourceName, ResourceRef, Revision};
 
 /// Desired state of one environment: the one document its hosts reconcile towards.
 ///
@@ -35,6 +35,9 @@ pub struct Observed {
     pub serving: BTreeMap<Revision, u8>,
     /// What visitors got from each revision, since its instances began.
     pub traffic: BTreeMap<Revision, Traffic>,
+    /// Every data service that the hosts run themselves and that is not at rest.
+    #[serde(default)]
+    pub services: Vec<DataService>,
     /// Why the hosts cannot reach the desired state, in words for a person: an address in use, a release that is
     /// damaged. Empty when all is well.
     pub troubles: Vec<String>,
@@ -62,6 +65,29 @@ pub struct Instance {
     /// When its present process started.
     pub started_at: Option<jiff::Timestamp>,
     /// Resident memory in bytes.
+    pub memory: Option<u64>,
+}
+
+/// A server that a host runs because the stack asks for one: it belongs to the environment, not to a release.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataService {
+    /// As in `database.main`.
+    pub name: ResourceRef,
+    /// The host it is on; `this machine` locally.
+    pub host: String,
+    /// As in the stack file: `postgres:15`.
+    pub engine: String,
+    /// How it is.
+    pub state: InstanceState,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Its process, while it has one.
+    pub pid: Option<u32>,
+    /// Where it listens, on the host's own address 127.0.0.1.
+    pub port: Option<u16>,
+    /// When its present process started.
+    pub started_at: Option<jiff::Timestamp>,
+    /// Memory in bytes.
     pub memory: Option<u64>,
 }
 

@@ -25,6 +25,7 @@ mod locate;
 mod lock;
 mod outside;
 mod plan;
+mod provision;
 mod run;
 mod script;
 mod snapshot;
@@ -40,6 +41,7 @@ pub use self::{
     folder::{Folder, Migration},
     health::check_connection,
     plan::{Down, Up, Which},
+    provision::provision_postgres,
     run::{Applied, Direction, Event, Mend, down, mend, pending, status, up},
     snapshot::snapshot_sqlite,
     status::{Line, State, Status},

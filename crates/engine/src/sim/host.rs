@@ -233,6 +233,7 @@ impl World {
                 .collect(),
             serving: glance.serving.iter().map(|(made, share)| (named(made), *share)).collect(),
             traffic: glance.taken.iter().map(|made| (named(made), glance.counters[*made])).collect(),
+            services: Vec::new(),
             troubles: if glance.troubled { vec!["port 4000 is taken".to_owned()] } else { vec![] },
         }
     }

@@ -1,0 +1,172 @@
+//! `services.json` of one environment: where each server listens, and its passwords.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use stack::{AppName, Kind, ResourceRef};
+
+use super::definition::{Definition, Engine};
+use crate::{
+    error::Error,
+    files,
+    home::Home,
+    ports::{self, Port, Ports},
+    protocol::Scope,
+};
+
+/// How a server is reached. Has no `Debug`: it must not be printed by accident.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Which program.
+    pub(crate) engine: Engine,
+    /// On 127.0.0.1.
+    pub(crate) port: u16,
+    /// The application's user, and its database.
+    pub(crate) user: String,
+    /// The application's password.
+    pub(crate) password: String,
+    /// The superuser's password.
+    pub(crate) admin_password: String,
+}
+
+impl Entry {
+    /// The address a program connects to, with the password.
+    pub(crate) fn url(&self) -> String {
+        let Self { engine, port, user, password, .. } = self;
+        match engine {
+            Engine::Postgres => format!("postgres://{user}:{password}@127.0.0.1:{port}/{user}"),
+            Engine::Redis => format!("redis://:{password}@127.0.0.1:{port}/0"),
+        }
+    }
+
+    /// What must never be shown.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        vec![self.password.clone(), self.admin_password.clone()]
+    }
+}
+
+/// All servers of one environment that ever were.
+#[derive(Default)]
+pub(crate) struct Book {
+    path: PathBuf,
+    entries: BTreeMap<ResourceRef, Entry>,
+    kept: BTreeMap<u16, Port>,
+}
+
+impl Book {
+    /// Reads the book in an environment's folder; without one it is empty.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join("services.json");
+        let entries = files::find_json(&path, "restore it from a backup: it holds the passwords of the data")?;
+        Ok(Self { path, entries: entries.unwrap_or_default(), kept: BTreeMap::new() })
+    }
+
+    /// Keeps the ports from being given out to others.
+    pub(crate) fn keep(&mut self, ports: &Ports) {
+        self.kept = self.entries.values().map(|entry| (entry.port, ports.keep(entry.port))).collect();
+    }
+
+    /// How a server is reached.
+    pub(crate) fn find(&self, name: &ResourceRef) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    /// The addresses of all servers, with their passwords.
+    pub(crate) fn urls(&self) -> BTreeMap<ResourceRef, String> {
+        self.entries.iter().map(|(name, entry)| (name.clone(), entry.url())).collect()
+    }
+
+    /// Gives a server a port and passwords, unless it has them. Durable when it returns.
+    pub(crate) fn enter(&mut self, app: &AppName, definition: &Definition, ports: &Ports) -> Result<Entry, Error> {
+        if let Some(entry) = self.entries.get(&definition.name) {
+            return Ok(entry.clone());
+        }
+        let port = ports.take(ports::INSTANCES)?;
+        let secret = || secrets::generate(0).expose().to_owned();
+        let entry = Entry {
+            engine: definition.engine,
+            port: port.number(),
+            user: user(app),
+            password: secret(),
+            admin_password: secret(),
+        };
+        self.replace(&definition.name, &entry)?;
+        self.kept.insert(entry.port, port);
+        Ok(entry)
+    }
+
+    /// Gives a server another port: somebody else listens on its own.
+    pub(crate) fn renumber(&mut self, name: &ResourceRef, ports: &Ports) -> Result<(), Error> {
+        let Some(entry) = self.entries.get(name) else { return Ok(()) };
+        let port = ports.take(ports::INSTANCES)?;
+        let (old, entry) = (entry.port, Entry { port: port.number(), ..entry.clone() });
+        self.replace(name, &entry)?;
+        self.kept.remove(&old);
+        self.kept.insert(entry.port, port);
+        Ok(())
+    }
+
+    /// Only what is on disk becomes true.
+    fn replace(&mut self, name: &ResourceRef, entry: &Entry) -> Result<(), Error> {
+        let mut entries = self.entries.clone();
+        entries.insert(name.clone(), entry.clone());
+        files::replace_json(&self.path, &entries)?;
+        self.entries = entries;
+        Ok(())
+    }
+}
+
+/// The user and the database of an application: its name, unless the server has one of that name itself.
+fn user(app: &AppName) -> String {
+    let name = app.as_str().replace('-', "_");
+    let taken = ["postgres", "template0", "template1", "default", "public", "none"];
+    if taken.contains(&name.as_str()) || name.starts_with("pg_") { format!("app_{name}") } else { name }
+}
+
+/// The address, password included, of the server that the agent of `home` runs for `database` of `scope`; `None` when
+/// it never ran one. Asks no agent, and does not look whether the server runs.
+pub fn service_url(home: &Home, scope: &Scope, database: &stack::ResourceName) -> Result<Option<String>, Error> {
+    let name = ResourceRef { kind: Kind::Database, name: database.clone() };
+    Ok(Book::open(&home.environment(scope))?.find(&name).map(Entry::url))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_keeps_its_port_and_its_passwords() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let ports = Ports::default();
+        let app: AppName = "job-board".parse().unwrap();
+        let definition = Definition {
+            name: "database.main".parse().unwrap(),
+            engine: Engine::Postgres,
+            version: "15".to_owned(),
+            settings: BTreeMap::new(),
+            memory: None,
+            cpu_millis: None,
+        };
+        let first = Book::open(folder.path()).unwrap().enter(&app, &definition, &ports).unwrap();
+        let mut again = Book::open(folder.path()).unwrap();
+        assert!(again.enter(&app, &definition, &ports).unwrap() == first);
+        assert!(first.password != first.admin_password && first.password.len() >= 43);
+        let Entry { port, password, .. } = &first;
+        assert_eq!(first.url(), format!("postgres://job_board:{password}@127.0.0.1:{port}/job_board"));
+        again.renumber(&definition.name, &ports).unwrap();
+        let moved = Book::open(folder.path()).unwrap().find(&definition.name).unwrap().clone();
+        assert!(moved.port != first.port && moved.password == first.password);
+        let mode = std::fs::metadata(folder.path().join("services.json")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn names_the_server_has_itself_are_not_taken() {
+        let user = |name: &str| user(&name.parse().unwrap());
+        assert_eq!([user("shop"), user("postgres"), user("pg-x")], ["shop", "app_postgres", "app_pg_x"]);
+    }
+}

@@ -1,0 +1,32 @@
+//! Data services: the servers an environment's stack asks for and names no address of, run by the agent from the
+//! programs installed on the host.
+//!
+//! They belong to the environment, not to a release. A server starts before the first task or instance that needs it,
+//! goes on through deploys and restarts of the agent, is started again by its shim when it dies, and ends after the
+//! last instance that could need it. Its data stay.
+//!
+//! ```text
+//! services.json                  ports and passwords, 0600
+//! services/<kind>-<name>/        the shim; service.json: what the server was started with
+//! data/<kind>-<name>/            data and configuration, 0700, of the user the server runs as
+//! logs/<kind>.<name>/            output
+//! ```
+//!
+//! Each engine is a file; [`server`] is what they have in common.
+
+mod book;
+mod definition;
+mod install;
+mod keeper;
+mod life;
+mod postgres;
+mod redis;
+mod server;
+mod state;
+
+pub(crate) use book::Book;
+pub use book::service_url;
+pub(crate) use definition::Definition;
+pub(crate) use install::check;
+pub(crate) use keeper::{run, stop_all};
+pub(crate) use state::{Services, ensure, wait_for_needs};

@@ -1,0 +1,204 @@
+//! PostgreSQL.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Definition, book::Entry, install, server::Work};
+use crate::{error::Error, files, shim::HANDED_FOLDER};
+
+/// The folder of the data inside the server's folder.
+const CLUSTER: &str = "cluster";
+
+/// The settings Slipway writes.
+const CONFIG: &str = "slipway.conf";
+
+/// The superuser.
+const ADMIN: &str = "postgres";
+
+/// How long a server that is well takes to answer at most.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Settings that say where a server is and who may come in.
+const OURS: [&str; 12] = [
+    "config_file",
+    "data_directory",
+    "external_pid_file",
+    "hba_file",
+    "ident_file",
+    "listen_addresses",
+    "log_destination",
+    "logging_collector",
+    "password_encryption",
+    "port",
+    "unix_socket_directories",
+    "unix_socket_permissions",
+];
+
+/// The folder with the programs of a major version.
+pub(super) async fn find_programs(major: &str) -> Result<PathBuf, Error> {
+    let mut installed = installed();
+    if !installed.contains_key(major)
+        && let Some(program) = install::in_path("postgres")
+        && let (Some(version), Some(folder)) = (install::version(&program, "(PostgreSQL) ").await, program.parent())
+    {
+        let found = version.split('.').next().unwrap_or(&version).to_owned();
+        installed.entry(found).or_insert_with(|| folder.to_owned());
+    }
+    installed.get(major).cloned().ok_or_else(|| {
+        Error::failed(format!(
+            "PostgreSQL {major} is not installed on this host (installed: {}); run `{}`",
+            install::list(&installed),
+            install::command(&format!("postgresql-{major}"), &format!("postgresql{major}-server"))
+        ))
+    })
+}
+
+/// Folders with programs, by major version, where packages put them.
+fn installed() -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for (parent, prefix) in [("/usr/lib/postgresql", ""), ("/usr", "pgsql-")] {
+        for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let bin = entry.path().join("bin");
+            if let Some(major) =
+                name.strip_prefix(prefix).filter(|major| major.bytes().all(|byte| byte.is_ascii_digit()))
+                && bin.join("postgres").is_file()
+                && bin.join("initdb").is_file()
+            {
+                found.insert(major.to_owned(), bin);
+            }
+        }
+    }
+    found
+}
+
+/// Whether the data in `folder` are of this version, and the settings can be written down.
+pub(super) fn check(definition: &Definition, folder: &Path) -> Result<(), Error> {
+    if let Some(of) = data_version(folder)
+        && of != definition.major()
+    {
+        return Err(Error::failed(format!(
+            "its data are of PostgreSQL {of}, and this release asks for {}; keep `engine = \"postgres:{of}\"`, or dump \
+             the data, move {} away, deploy and restore them",
+            definition.major(),
+            folder.display()
+        )));
+    }
+    for (name, value) in &definition.settings {
+        if OURS.contains(&name.as_str()) {
+            return Err(Error::failed(format!("setting `{name}` is Slipway's; remove it")));
+        }
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"_.".contains(&byte);
+        if !name.bytes().all(good) || name.is_empty() || value.contains(['\n', '\r', '\0']) {
+            return Err(Error::failed(format!("setting `{name}` cannot be written down; write a name and one line")));
+        }
+    }
+    Ok(())
+}
+
+fn data_version(folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join(CLUSTER).join("PG_VERSION")).ok()?;
+    Some(text.trim().to_owned())
+}
+
+/// Makes the first data unless there are some, writes the settings, and says what is started.
+pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
+    let programs = find_programs(work.definition.major()).await?;
+    check(work.definition, &work.data)?;
+    if data_version(&work.data).is_none() {
+        initialise(work, &programs).await?;
+    }
+    let memory = work.definition.memory.or_else(|| observe::process::host_memory().ok().map(|memory| memory.total / 4));
+    work.write(CONFIG, &config(work, memory.unwrap_or(1 << 30)))?;
+    Ok(vec![
+        programs.join("postgres").display().to_string(),
+        "-D".to_owned(),
+        format!("{HANDED_FOLDER}/{CLUSTER}"),
+        "-c".to_owned(),
+        format!("config_file={HANDED_FOLDER}/{CONFIG}"),
+    ])
+}
+
+async fn initialise(work: &Work<'_>, programs: &Path) -> Result<(), Error> {
+    const NEW: &str = "cluster.new";
+    const PASSWORD: &str = ".password";
+    let new = work.data.join(NEW);
+    files::remove_folder(&new)?;
+    work.write(PASSWORD, &format!("{}\n", work.entry.admin_password))?;
+    let made = work
+        .run(vec![
+            programs.join("initdb").display().to_string(),
+            format!("--pgdata={HANDED_FOLDER}/{NEW}"),
+            format!("--username={ADMIN}"),
+            format!("--pwfile={HANDED_FOLDER}/{PASSWORD}"),
+            "--auth=scram-sha-256".to_owned(),
+            "--data-checksums".to_owned(),
+            "--encoding=UTF8".to_owned(),
+            "--locale=C.UTF-8".to_owned(),
+            "--no-instructions".to_owned(),
+        ])
+        .await;
+    let password = work.data.join(PASSWORD);
+    std::fs::remove_file(&password).map_err(Error::file("remove", &password))?;
+    made?;
+    let cluster = work.data.join(CLUSTER);
+    std::fs::rename(&new, &cluster).map_err(Error::file("rename", &new))?;
+    std::fs::File::open(&work.data).and_then(|folder| folder.sync_all()).map_err(Error::file("write", &cluster))
+}
+
+/// The settings: the server's own file, what Slipway decides from the memory (in bytes) it may use, what the stack asks
+/// for, and last what keeps it private.
+///
+/// A quarter of the memory for shared buffers is the documentation's advice (section 20.4.1); it is capped, because past
+/// some gigabytes the host's own cache serves a database as well.
+fn config(work: &Work<'_>, memory: u64) -> String {
+    const MB: u64 = 1 << 20;
+    let megabytes = |share: u64, least: u64, most: u64| (memory / share / MB).clamp(least, most);
+    let scope = &work.environment.scope;
+    let mut text = String::from(
+        "# Written by Slipway at each start. Change `settings` of the database in slipway.toml instead.\n",
+    );
+    let mut line = |name: &str, value: &str| {
+        let value = value.replace('\\', "\\\\").replace('\'', "''");
+        let _infallible = writeln!(text, "{name} = '{value}'");
+    };
+    line("include", &format!("{CLUSTER}/postgresql.conf"));
+    line("cluster_name", &format!("{scope} {}", work.definition.name));
+    line("shared_buffers", &format!("{}MB", megabytes(4, 16, 4096)));
+    line("effective_cache_size", &format!("{}MB", megabytes(2, 32, 65536)));
+    line("maintenance_work_mem", &format!("{}MB", megabytes(16, 16, 1024)));
+    line("work_mem", &format!("{}MB", megabytes(256, 2, 64)));
+    line("wal_compression", "on");
+    line("log_checkpoints", "off");
+    line("fsync", "on");
+    for (name, value) in &work.definition.settings {
+        line(name, value);
+    }
+    line("password_encryption", "scram-sha-256");
+    line("logging_collector", "off");
+    line("log_destination", "stderr");
+    line("log_line_prefix", "");
+    line("listen_addresses", "127.0.0.1");
+    line("port", &work.entry.port.to_string());
+    line("unix_socket_directories", HANDED_FOLDER);
+    line("unix_socket_permissions", "0700");
+    text
+}
+
+/// Whether the application's user gets an answer. Makes the user and its database first when they are not set up.
+pub(super) async fn answers(entry: &Entry, is_set_up: &mut bool) -> Result<(), String> {
+    if !*is_set_up {
+        let Entry { port, user, password, admin_password, .. } = entry;
+        let admin = format!("postgres://{ADMIN}:{admin_password}@127.0.0.1:{port}/postgres");
+        migrate::provision_postgres(&admin, user, password, PATIENCE).await?;
+        *is_set_up = true;
+    }
+    let answer = migrate::check_connection(&entry.url(), PATIENCE).await.map(drop);
+    // An agent that was killed between the first start and the setup left this to be done.
+    *is_set_up = answer.is_ok();
+    answer
+}

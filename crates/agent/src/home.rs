@@ -22,7 +22,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::protocol::Scope;
+use crate::{error::Error, protocol::Scope};
+
+/// Longest path of a home: the edge and its shim have sockets up to 30 bytes below it, and the address of a socket
+/// holds 107. Source: `unix(7)`.
+const LONGEST: usize = 77;
 
 /// The agent's folder on a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +41,18 @@ impl Home {
     /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// Fails when sockets below it would have no address.
+    pub(crate) fn check_length(&self) -> Result<(), Error> {
+        let length = self.0.as_os_str().len();
+        if length <= LONGEST {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "the path {} has {length} bytes, and sockets below it allow {LONGEST}; choose a shorter one with --home",
+            self.0.display()
+        )))
     }
 
     /// The agent's API.
@@ -67,5 +83,17 @@ impl Home {
     /// Folder of one environment of one app.
     pub fn environment(&self, scope: &Scope) -> PathBuf {
         self.0.join("apps").join(scope.app.as_str()).join(scope.environment.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_whose_sockets_would_have_no_address_is_refused_before_anything_starts() {
+        assert!(Home::at(format!("/{}", "x".repeat(LONGEST - 1))).check_length().is_ok());
+        let refused = Home::at(format!("/{}", "x".repeat(LONGEST))).check_length().unwrap_err().to_string();
+        assert!(refused.contains("has 78 bytes") && refused.ends_with("choose a shorter one with --home"), "{refused}");
     }
 }

@@ -13,10 +13,6 @@ use crate::{
 /// How long calls that are at work may take once the agent was told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-/// Longest path of a home: the edge and its shim have sockets up to 30 bytes below it, and the address of a socket
-/// holds 107. Source: `unix(7)`.
-const LONGEST_HOME: usize = 77;
-
 /// How the agent is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
@@ -60,13 +56,7 @@ pub fn main(options: Options) -> ExitCode {
 
 async fn serve(home: Home) -> Result<(), Error> {
     let home = Home::at(std::path::absolute(home.path()).map_err(Error::file("find", home.path()))?);
-    let length = home.path().as_os_str().len();
-    if length > LONGEST_HOME {
-        return Err(Error::failed(format!(
-            "the path {} has {length} bytes, and sockets below it allow {LONGEST_HOME}; choose a shorter one with --home",
-            home.path().display()
-        )));
-    }
+    home.check_length()?;
     files::make_folder(home.path())?;
     files::make_private(home.path())?;
     let mut held = launch::lock(&home)?;

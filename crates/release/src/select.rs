@@ -2,7 +2,8 @@
 //!
 //! With `out`, exactly what it names. Without, everything a program in that folder needs to run: what version control
 //! keeps, the dependencies a build command installed, the folders build tools write to, and what `run` names. Never
-//! `.env` files: variables come from the environment contract.
+//! `.env` files: variables come from the environment contract. Of a site's folder no hidden file at all, since
+//! whatever a site carries is published.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -63,7 +64,8 @@ fn select_declared(step: &Step, folder: &Path, leave_out: &[PathBuf]) -> Result<
             problems.push(Problem::error("output-outside", label.as_str(), message).with_mend(mend));
             continue;
         };
-        let skip = |path: &str| leave_out.iter().any(|left| *left == folder.join(path));
+        let private = |path: &str| path != out && (is_env_file(path) || !step.has_tree() && is_hidden(path));
+        let skip = |path: &str| private(path) || leave_out.iter().any(|left| *left == folder.join(path));
         let entries = walk_all(folder, &out, &skip)?;
         // proves S4.P1 together with the tests: a declared output that is not there, or is empty, is a problem.
         let is_file = entries.len() == 1 && entries[0].path == out;
@@ -155,6 +157,12 @@ fn is_env_file(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let sample = [".example", ".sample", ".template"].iter().any(|end| name.ends_with(end));
     (name == ".env" || name.starts_with(".env.")) && !sample
+}
+
+/// `.npmrc`, `.htpasswd`, `.ssh`; not `.well-known`, which is there to be read (RFC 8615).
+fn is_hidden(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.starts_with('.') && name != ".well-known"
 }
 
 /// Paths a command line runs: its program when that is a path, and the scripts it names. Not its other arguments: a

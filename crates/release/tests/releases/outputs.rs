@@ -188,3 +188,25 @@ fn migrations_are_carried() {
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
     assert_eq!(fs::read_to_string(folder.join("001_init.up.sql")).unwrap(), "create table a(b)");
 }
+
+#[test]
+fn a_folder_of_pages_publishes_no_environment_files_and_nothing_hidden() {
+    let mut project = Project::new();
+    project.site("web", source(".", None, &["."]), false).service("api", source("api", None, &["."]), "./run");
+    project
+        .write("index.html", "<p>pages</p>")
+        .write(".env", "TOKEN=1")
+        .write("docs/.env.production", "TOKEN=2")
+        .write(".npmrc", "_authToken=3")
+        .write(".ssh/id", "4")
+        .write(".well-known/security.txt", "Contact: x")
+        .write("api/.env", "TOKEN=5")
+        .write("api/.hidden", "a service reads what it likes")
+        .write_executable("api/run", "#!/bin/sh");
+    let built = project.build().unwrap();
+    let manifest = format!("{:?}", project.manifest(&built));
+    for private in [".env", ".npmrc", ".ssh"] {
+        assert!(!manifest.contains(private), "{private} is in {manifest}");
+    }
+    assert!(manifest.contains("security.txt") && manifest.contains(".hidden"), "{manifest}");
+}

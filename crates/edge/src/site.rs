@@ -57,6 +57,8 @@ pub(crate) struct File {
     pub(crate) last_modified: HeaderValue,
     /// Seconds since 1970.
     pub(crate) modified: i64,
+    /// Its name says what is in it, so it may outlive its release.
+    hashed: bool,
     pub(crate) plain: Variant,
     /// In the order the edge prefers them.
     pub(crate) encoded: Vec<(&'static str, Variant)>,
@@ -115,6 +117,7 @@ impl Root {
                 }),
                 last_modified: value(&representation::http_date(file.modified))?,
                 modified: file.modified,
+                hashed: file.hashed,
                 plain: Variant { suffix: "", size: file.size, etag: etag("")? },
                 encoded,
             };
@@ -171,12 +174,16 @@ impl Site {
         let folder = name.is_empty() || name.ends_with('/');
         let index = if folder { format!("{name}index.html") } else { format!("{name}/index.html") };
         let wanted = if folder { index.as_str() } else { name };
-        for root in self.order(client) {
-            if let Some(file) = root.root.files.get(wanted) {
+        for (position, root) in self.order(client).enumerate() {
+            // A page that is still open finds its scripts; what a newer release left out is gone.
+            if let Some(file) = root.root.files.get(wanted)
+                && (position == 0 || root.weight > 0 || file.hashed)
+            {
                 return Found::File(file, root);
             }
         }
-        if !folder && let Some(root) = self.order(client).find(|one| one.root.files.contains_key(&index)) {
+        let mut present = self.order(client).enumerate().filter(|(position, one)| *position == 0 || one.weight > 0);
+        if !folder && let Some((_, root)) = present.find(|(_, one)| one.root.files.contains_key(&index)) {
             return Found::Folder(root);
         }
         Found::Nothing

@@ -66,6 +66,14 @@ pub enum Action {
     Pool(String),
     /// Serves a file of a site.
     Site(String),
+    /// Answers GET with the health report that the agent gives at `uri` of its unix socket (S4.4); within two seconds
+    /// always, 503 when the agent is silent.
+    Report {
+        /// The agent's socket.
+        socket: PathBuf,
+        /// Path and query.
+        uri: String,
+    },
     /// 308 to the same path and query at this scheme and host, as in `https://jobsprint.io`; without a scheme
     /// the visitor's own is kept.
     Redirect(String),
@@ -111,7 +119,8 @@ pub struct Upstream {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// Folders in order of preference. A file missing in the chosen one is looked for in the others, so that a
-    /// page loaded from the old release still finds its scripts.
+    /// page loaded from the old release still finds its scripts; in those of weight 0 only files with a hash of their
+    /// content in the name, since what a release left out is meant to be gone.
     pub roots: Vec<SiteRoot>,
     /// An unknown path gets `index.html` when the client accepts HTML and the path does not look like a file.
     pub spa: bool,
@@ -124,7 +133,7 @@ pub struct SiteRoot {
     pub folder: PathBuf,
     /// The revision, for weights and counters.
     pub revision: String,
-    /// Share of visitors; 0: only a fallback for missing files.
+    /// Share of visitors; 0: only a fallback for missing files with hashed names.
     pub weight: u32,
 }
 

@@ -379,6 +379,28 @@ fn a_page_of_the_old_release_still_finds_its_scripts() {
 }
 
 #[test]
+fn what_a_release_left_out_is_gone_but_for_names_that_carry_a_hash() {
+    let files = Files::new();
+    let old = files.release(
+        "old",
+        &[
+            ("index.html", "old", &[]),
+            ("secret.txt", "taken back", &[]),
+            ("about/index.html", "an old page", &[]),
+            ("app.3f9c2a1b.js", "script", &[]),
+        ],
+    );
+    let new = files.release("new", &[("index.html", "new!", &[])]);
+    let edge = Running::start();
+    serve(&edge, &[(new, "new", 1), (old, "old", 0)], false);
+    let mut client = edge.client();
+    assert_eq!(client.get("/app.3f9c2a1b.js").text(), "script");
+    for path in ["/secret.txt", "/about/", "/about"] {
+        assert_eq!(client.get(path).status, 404, "{path}");
+    }
+}
+
+#[test]
 fn weights_share_visitors_and_one_visitor_sees_one_release() {
     let files = Files::new();
     let old = files.release("old", &[("index.html", "old", &[])]);

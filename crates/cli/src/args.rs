@@ -166,13 +166,19 @@ pub(crate) fn run() -> ExitCode {
         Verb::Build(command) => commands::build::run(&command, &place, &printer),
         Verb::Releases(command) => block_on(commands::releases::run(&command, &place, &printer)),
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "slipway", &mut std::io::stdout());
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "slipway", &mut text);
+            printer.data(String::from_utf8_lossy(&text).trim_end());
             Ok(Exit::Done)
         }
-        Verb::Man => clap_mangen::Man::new(Arguments::command())
-            .render(&mut std::io::stdout())
-            .map(|()| Exit::Done)
-            .map_err(|error| Failure::new(format!("cannot print the manual page: {error}"))),
+        Verb::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Arguments::command())
+                .render(&mut text)
+                .map(|()| printer.data(String::from_utf8_lossy(&text).trim_end()))
+                .map(|()| Exit::Done)
+                .map_err(|error| Failure::new(format!("cannot write the manual page: {error}")))
+        }
         Verb::Deploy(command) => block_on(commands::deploy::run(&command, &place, &printer)),
         Verb::Rollback(command) => block_on(commands::rollback::run(&command, &place, &printer)),
         Verb::Status(command) => block_on(commands::status::run(&command, &place, &printer)),

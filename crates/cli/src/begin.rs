@@ -9,7 +9,7 @@ use engine::{
 };
 use fleet::{Local, SystemClock, Turn};
 
-use crate::{context::whoami, exit::Failure, progress::Progress};
+use crate::{exit::Failure, progress::Progress};
 
 /// A deploy that holds the lease.
 pub(crate) type Deploying<'a> = Deployment<'a, Local, SystemClock>;
@@ -29,6 +29,6 @@ pub(crate) async fn begin<'a>(
     let lock_wait = if turn.is_some() { 2 * ttl } else { Duration::ZERO };
     let policy = Policy { lock_wait, ..policy.clone() };
     let deployment =
-        Deployment::begin(fleet, &SystemClock, Begin { kind, by: whoami(), ttl, policy }, progress).await?;
+        Deployment::begin(fleet, &SystemClock, Begin { kind, by: release::who(), ttl, policy }, progress).await?;
     Ok((turn, deployment))
 }

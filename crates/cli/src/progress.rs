@@ -24,6 +24,8 @@ pub(crate) struct Progress {
     line: Option<ProgressBar>,
     /// Ctrl-C was pressed.
     stop: Arc<AtomicBool>,
+    /// The last note that was printed and stays.
+    noted: String,
 }
 
 impl Progress {
@@ -37,7 +39,7 @@ impl Progress {
             line
         });
         let stop = Arc::default();
-        Self { printer, line, stop }
+        Self { printer, line, stop, noted: String::new() }
     }
 
     /// Listens for Ctrl-C while the answer lives: the first is a request to stop safely, the second an order.
@@ -93,6 +95,11 @@ impl Progress {
         }
     }
 
+    /// The reason, unless it is the line above.
+    fn because(&self, reason: &str) -> String {
+        if self.noted == reason { String::new() } else { format!(": {reason}") }
+    }
+
     fn begin(&self, step: Step) {
         if let Some(line) = &self.line {
             line.reset_elapsed();
@@ -137,7 +144,10 @@ impl Watcher for Progress {
             }
             Seen::Note { text } => match &self.line {
                 Some(line) => line.set_message((*text).to_owned()),
-                None => self.printer.say(format_args!("    {text}")),
+                None => {
+                    self.printer.say(format_args!("    {text}"));
+                    (*text).clone_into(&mut self.noted);
+                }
             },
             Seen::Stage { percent } => {
                 self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %"))))
@@ -148,10 +158,10 @@ impl Watcher for Progress {
                     Outcome::Succeeded => {}
                     Outcome::Failed { step, reason } => {
                         let at = step.map(|step| format!(" at {step}")).unwrap_or_default();
-                        self.printer.say(format_args!("  {} failed{at}: {reason}", paint(BAD, "✗")));
+                        self.printer.say(format_args!("  {} failed{at}{}", paint(BAD, "✗"), self.because(reason)));
                     }
                     Outcome::RolledBack { reason } => {
-                        self.printer.say(format_args!("  {} rolled back: {reason}", paint(BAD, "✗")));
+                        self.printer.say(format_args!("  {} rolled back{}", paint(BAD, "✗"), self.because(reason)));
                     }
                 }
             }

@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path, process::Command};
 
-/// `user@machine`.
-pub(crate) fn built_by() -> String {
+/// Who does this, as records name it: `user@machine`.
+pub fn who() -> String {
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{}@{machine}", user())
 }

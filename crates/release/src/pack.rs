@@ -150,7 +150,7 @@ impl<'a> Packing<'a> {
             release: id.clone(),
             version: self.compiled.version.clone().or(described).unwrap_or_else(|| format!("0.{number}")),
             commit: commit.map(|commit| commit.id),
-            built_by: origin::built_by(),
+            built_by: origin::who(),
             built_at: jiff::Timestamp::now(),
             previous: newest.map(|record| record.release.clone()),
             bytes: self.manifest.entries().map(|(_, entry)| size(&entry.content)).sum(),

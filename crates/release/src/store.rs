@@ -204,7 +204,7 @@ pub(crate) fn lock(path: &Path, stop: &Stop, events: &mut dyn FnMut(BuildEvent))
         }
     }
     // Only talk: a full disk must not keep anybody from building what is built already.
-    let holder = format!("{}, process {}", origin::built_by(), std::process::id());
+    let holder = format!("{}, process {}", origin::who(), std::process::id());
     _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes()));
     Ok(file)
 }

@@ -25,9 +25,10 @@ pub(crate) fn run(command: &Check, place: &Place, printer: &Printer) -> Done {
     } else if problems.is_empty() {
         let environments = stack::environments(&project.text).len();
         printer.say(format_args!(
-            "{} {} is right, in each of its {environments} environments",
+            "{} {} is right{}",
             paint(GOOD, "ok"),
-            project.name
+            project.name,
+            if environments > 1 { format!(", in each of its {environments} environments") } else { String::new() }
         ));
     } else {
         draw::problems(&problems, printer);

@@ -307,6 +307,11 @@ pub(crate) async fn finish(
 pub(crate) fn urls(reach: &Reach) -> Vec<String> {
     let Some(listen) = reach.resolved.environment.listen.first() else { return Vec::new() };
     let port = if listen.port() == 80 { String::new() } else { format!(":{}", listen.port()) };
+    let any = match listen.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+    };
     let local = |host: &str| {
         if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") }
     };
@@ -315,8 +320,9 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
         .stack
         .routes
         .iter()
-        .filter(|route| !route.host.contains('*'))
-        .map(|route| format!("http://{}{port}/", local(&route.host)))
+        .filter(|route| !route.host.starts_with("*."))
+        .map(|route| if route.host == "*" { any.clone() } else { local(&route.host) })
+        .map(|host| format!("http://{host}{port}/"))
         .collect()
 }
 

@@ -4,8 +4,8 @@ use agent::{LogQuery, protocol::LogLine};
 use anstyle::{AnsiColor, Style};
 
 use crate::{
-    context::Place,
-    exit::{Done, Exit},
+    context::{Place, Reach},
+    exit::{Done, Exit, Failure},
     printer::{DIM, Printer, paint},
 };
 
@@ -27,17 +27,42 @@ pub(crate) async fn run(command: &Logs, place: &Place, printer: &Printer) -> Don
     let reach = place.reach()?;
     reach.answers().await?;
     let query = LogQuery { service: command.name.clone(), lines: Some(command.lines), follow: command.follow };
+    let mut unknown = command.name.as_deref().and_then(|name| unknown(&reach, name));
+    if command.follow
+        && let Some(unknown) = unknown
+    {
+        return Err(unknown);
+    }
     let mut lines = reach.fleet.client().logs(reach.fleet.scope(), &query).await?;
     while let Some(line) = lines.next().await {
         print(&line?, printer)?;
+        // what an earlier release had is no mistake
+        unknown = None;
     }
-    Ok(Exit::Done)
+    unknown.map_or(Ok(Exit::Done), Err)
+}
+
+/// Why nothing of this name will ever come.
+fn unknown(reach: &Reach, name: &str) -> Option<Failure> {
+    let stack = &reach.resolved.stack;
+    let names: Vec<&str> = stack
+        .services
+        .keys()
+        .chain(stack.functions.keys())
+        .chain(stack.jobs.keys())
+        .map(stack::ResourceName::as_str)
+        .collect();
+    if names.contains(&name) {
+        return None;
+    }
+    let failure = Failure::usage(format!("no service, job or function `{name}` in {}", reach.resolved.name));
+    Some(if names.is_empty() { failure } else { failure.hint(format!("there are: {}", names.join(", "))) })
 }
 
 /// One line: as JSON, or with its time and its source in a colour of its own.
-pub(crate) fn print(line: &LogLine, printer: &Printer) -> Result<(), crate::exit::Failure> {
+pub(crate) fn print(line: &LogLine, printer: &Printer) -> Result<(), Failure> {
     if printer.json {
-        let text = serde_json::to_string(line).map_err(|error| crate::exit::Failure::new(error.to_string()))?;
+        let text = serde_json::to_string(line).map_err(|error| Failure::new(error.to_string()))?;
         printer.data(text);
         return Ok(());
     }

@@ -39,7 +39,13 @@ pub(crate) async fn run(command: &Run, place: &Place, _: &Printer) -> Done {
         Command::new(program).args(arguments).current_dir(&context.folder).env_clear().envs(&context.env).status();
     let status = status.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            Failure::new(format!("program `{program}` was not found in {} or in PATH", context.folder.display()))
+            let missing =
+                Failure::new(format!("program `{program}` was not found in {} or in PATH", context.folder.display()));
+            if program.contains(char::is_whitespace) {
+                missing.hint(format!("for shell syntax: slipway run {} -- sh -c '...'", command.service))
+            } else {
+                missing.hint("name a program of the release by its path, or install it on this host")
+            }
         }
         _ => Failure::new(format!("`{program}` cannot be started: {error}")),
     })?;

@@ -172,6 +172,8 @@ impl<'s> Section<'s> {
                 format!("write it as `{place}`")
             } else if let Some(near) = suggest(word, known.iter().copied().chain(moved.iter().map(|(old, _)| *old))) {
                 format!("did you mean `{}`?", place_of(near).unwrap_or(near))
+            } else if named(&format!("/{word}")) {
+                format!("did you mean `/{}`? a path starts with `/`", shortened(word))
             } else {
                 format!("known keys here: {}", known.join(", "))
             };

@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    adoption,
     error::Error,
     files, program,
     shim::{self, Adopted, Running, ShimError, Spec},
@@ -24,7 +25,7 @@ pub(crate) async fn ensure(binary: &Path, edge: &Path) -> Result<(Running, Vec<R
     let shims = shims(edge);
     let last = shims.last().map_or(0, |(number, _)| *number);
     for (_, shim) in shims {
-        match shim::adopt(&shim).map_err(failed)? {
+        match adoption::adopt(&shim).await.map_err(failed)? {
             Adopted::Running(found) => running.push(found),
             Adopted::Orphaned(orphan) => {
                 tracing::warn!(pid = orphan.pid(), "the edge's shim was killed; it gets a new one");

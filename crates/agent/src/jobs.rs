@@ -9,7 +9,7 @@ use stack::{Command, ResourceRef, Revision};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    bindings, command,
+    adoption, bindings, command,
     environment::Environment,
     error::Error,
     files, history,
@@ -17,7 +17,7 @@ use crate::{
     protocol::Run,
     revision::Loaded,
     run::{self, Program},
-    shim::{self, Adopted, Running},
+    shim::{Adopted, Running},
 };
 
 /// Wait before the second attempt; doubled for each further one.
@@ -58,12 +58,12 @@ pub(crate) struct Left {
 }
 
 /// Runs that were going on when the agent ended, by what they are runs of.
-pub(crate) fn find_left(environment: &Environment) -> Vec<(ResourceRef, Revision, Left)> {
+pub(crate) async fn find_left(environment: &Environment) -> Vec<(ResourceRef, Revision, Left)> {
     let list = std::fs::read_dir(environment.folder.join("tasks")).into_iter().flatten().flatten();
     let mut found = Vec::new();
     for folder in list.map(|entry| entry.path()) {
         let Ok(Some(active)) = files::find_json::<Active>(&folder.join("run.json"), "") else { continue };
-        let adopted = shim::adopt(&folder).unwrap_or(Adopted::Gone);
+        let adopted = adoption::adopt(&folder).await.unwrap_or(Adopted::Gone);
         found.push((active.of.clone(), active.revision.clone(), Left { folder, active, adopted }));
     }
     found

@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use stack::Size;
 
 use crate::{
+    adoption,
     bindings::Bound,
     environment::Environment,
     error::Error,
@@ -118,7 +119,7 @@ pub(crate) async fn finish_left(environment: Arc<Environment>) {
         if name.starts_with("job-") || name.starts_with("function-") {
             continue;
         }
-        let left = match shim::adopt(&path) {
+        let left = match adoption::adopt(&path).await {
             Ok(Adopted::Running(running)) => Some(running),
             Ok(Adopted::Orphaned(orphan)) => {
                 drop(orphan.stop(GRACE).await);

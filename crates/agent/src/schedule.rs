@@ -75,7 +75,7 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
     let mut changes = environment.watch();
     let mut lives = JoinSet::new();
     let mut going: BTreeMap<ResourceRef, Going> = BTreeMap::new();
-    for (name, revision, left) in jobs::find_left(&environment) {
+    for (name, revision, left) in jobs::find_left(&environment).await {
         let read = environment.revisions.get(&host.store, &environment.scope, &environment.folder, &revision);
         match read {
             Ok(loaded) => spawn(&host, &environment, &loaded, &name, Some(left), &mut going, &mut lives),

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    container,
+    adoption, container,
     environment::Environment,
     error::Error,
     files,
@@ -21,7 +21,7 @@ use crate::{
     instance_spec::Record,
     ports,
     revision::Loaded,
-    shim::{self, Adopted},
+    shim::Adopted,
 };
 
 /// How soon something that failed (an unreadable release, a full disk) is tried again.
@@ -70,7 +70,7 @@ async fn adopt_one(
     environment: &Arc<Environment>,
     folder: &std::path::Path,
 ) -> Result<Option<Member>, Error> {
-    let adopted = shim::adopt(folder).map_err(|error| Error::failed(error.to_string()))?;
+    let adopted = adoption::adopt(folder).await.map_err(|error| Error::failed(error.to_string()))?;
     let record = files::find_json::<Record>(&folder.join("instance.json"), "remove it").unwrap_or_default();
     let Some(record) = record else {
         // Nobody knows what it is.

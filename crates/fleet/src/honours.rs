@@ -1,7 +1,7 @@
 //! Which parts of a stack this target can make real. What it cannot is said, never ignored.
 
 use stack::{
-    CommandSource, DataClass, DatabaseEngine, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source,
+    CommandSource, DataClass, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source,
     TargetKind,
 };
 
@@ -60,30 +60,21 @@ pub fn honours(resolved: &Resolved) -> Problems {
             );
         }
     }
-    for (name, database) in &stack.databases {
-        if matches!(database.engine, DatabaseEngine::Postgres(_)) && database.url.is_none() {
-            refuse(
-                format!("database.{name}.url"),
-                format!("database `{name}` has no `url`, and target `local` starts no PostgreSQL server"),
-                "declare a secret variable and set url = \"${DATABASE_URL}\" to an existing server, or use engine = \"sqlite\"",
-            );
-        }
-    }
     let caches = stack
         .caches
         .iter()
-        .filter(|(_, cache)| cache.url.is_none())
-        .map(|(name, cache)| (Kind::Cache, name, &cache.engine));
+        .filter(|(_, cache)| cache.url.is_none() && !cache.engine.starts_with("redis:"))
+        .map(|(name, cache)| (Kind::Cache, name, &cache.engine, "use engine = \"redis:7\""));
     let queues = stack
         .queues
         .iter()
         .filter(|(_, queue)| queue.url.is_none())
-        .map(|(name, queue)| (Kind::Queue, name, &queue.engine));
-    for (kind, name, engine) in caches.chain(queues) {
+        .map(|(name, queue)| (Kind::Queue, name, &queue.engine, "deploy to target `kubernetes` or `aws`"));
+    for (kind, name, engine, instead) in caches.chain(queues) {
         refuse(
             format!("{kind}.{name}.url"),
             format!("{kind} `{name}` has no `url`, and target `local` starts no {engine} server"),
-            "set `url` to an existing server, or deploy to target `kubernetes` or `aws`",
+            &format!("set `url` to an existing server, or {instead}"),
         );
     }
     for name in stack.buckets.keys() {
@@ -115,6 +106,17 @@ fn safety(resolved: &Resolved) -> Vec<Problem> {
         };
         found.push(problem.with_mend(mend));
     };
+    for (name, cache) in &resolved.stack.caches {
+        for (key, many) in [("replicas", cache.replicas > 0), ("shards", cache.shards > 1)] {
+            if many && cache.url.is_none() {
+                note(
+                    format!("cache.{name}.{key}"),
+                    format!("cache `{name}` has {key}, and target `local` runs one server"),
+                    "deploy to target `kubernetes` or `aws`, or leave it out of this environment",
+                );
+            }
+        }
+    }
     for (name, database) in &resolved.stack.databases {
         let key = |key: &str| format!("database.{name}.{key}");
         if database.replicas > 0 {

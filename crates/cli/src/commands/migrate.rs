@@ -257,9 +257,12 @@ async fn connect(reach: &Reach, name: &ResourceName, printer: &Printer) -> Resul
         (None, DatabaseEngine::Sqlite) => {
             format!("sqlite://{}", reach.home().sqlite(reach.fleet.scope(), name).display())
         }
-        (None, DatabaseEngine::Postgres(_)) => {
-            return Err(Failure::new(format!("database `{name}` has no `url` in environment {}", reach.resolved.name)));
-        }
+        (None, DatabaseEngine::Postgres(_)) => agent::service_url(reach.home(), reach.fleet.scope(), name)
+            .map_err(|error| Failure::new(error.to_string()))?
+            .ok_or_else(|| {
+                Failure::new(format!("database `{name}` of environment {} was never started here", reach.resolved.name))
+                    .hint(format!("slipway deploy --env {} starts it", reach.resolved.name))
+            })?,
     };
     Database::connect(&url, &ConnectOptions::default()).await.map_err(failed)
 }

@@ -3,7 +3,7 @@
 use agent::protocol::Run;
 use comfy_table::{Table, presets};
 use engine::{
-    desired::{Instance, InstanceState, Observed},
+    desired::{InstanceState, Observed},
     journal::Outcome,
     record::{DeployRecord, Status as Standing, committed, records},
     target::{Target, TargetError},
@@ -53,6 +53,7 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> D
             "traffic": observed.serving,
             "urls": urls(&reach),
             "instances": observed.instances,
+            "services": observed.services,
             "troubles": observed.troubles,
             "health": health,
             "lock": lock,
@@ -64,6 +65,7 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> D
     }
     header(&reach, release.as_ref(), &health, printer);
     instances(&observed, printer);
+    services(&observed, printer);
     for trouble in &observed.troubles {
         printer.data(format_args!("{} {trouble}", paint(BAD, "!")));
     }
@@ -131,7 +133,7 @@ fn instances(observed: &Observed, printer: &Printer) {
             instance.id.clone(),
             instance.revision.release.to_string(),
             share,
-            state(instance),
+            state(&instance.state),
             up,
             instance.memory.map_or_else(String::new, bytes),
             instance.restarts.to_string(),
@@ -140,8 +142,30 @@ fn instances(observed: &Observed, printer: &Printer) {
     printer.data(table);
 }
 
-fn state(instance: &Instance) -> String {
-    match &instance.state {
+/// The servers the hosts run for the application.
+fn services(observed: &Observed, printer: &Printer) {
+    if observed.services.is_empty() {
+        return;
+    }
+    let now = jiff::Timestamp::now();
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["service", "engine", "state", "up", "memory", "restarts"]);
+    for service in &observed.services {
+        let up = service.started_at.map_or_else(String::new, |at| ago(now.duration_since(at).as_secs_f64()));
+        table.add_row([
+            service.name.to_string(),
+            service.engine.clone(),
+            state(&service.state),
+            up,
+            service.memory.map_or_else(String::new, bytes),
+            service.restarts.to_string(),
+        ]);
+    }
+    printer.data(table);
+}
+
+fn state(state: &InstanceState) -> String {
+    match state {
         InstanceState::Starting => "starting".to_owned(),
         InstanceState::Ready => "ready".to_owned(),
         InstanceState::Unready { why } => format!("unready: {why}"),

@@ -1,6 +1,6 @@
 //! `slipway stop`: an environment comes to rest; its data and releases stay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::protocol::{Call, Scope};
 use engine::{
@@ -15,10 +15,13 @@ use crate::{
     begin::begin,
     commands::deploy::lease,
     context::{Place, Reach},
-    exit::{Done, Exit},
+    exit::{Done, Exit, Failure},
     printer::{GOOD, Printer, paint},
     progress::Progress,
 };
+
+/// How long databases, caches and queues may take to write down what they hold: a little more than the host gives them.
+const SERVICES: Duration = Duration::from_secs(90);
 
 /// Stop an environment.
 #[derive(Debug, clap::Args)]
@@ -68,8 +71,21 @@ async fn stop_everything(command: &Stop, reach: &Reach, printer: &Printer) -> Do
     Ok(exit)
 }
 
+/// Waits until the servers that kept the application's data have ended: they go after the last instance.
+async fn at_rest(fleet: &Local) -> Result<(), Failure> {
+    let began = Instant::now();
+    loop {
+        let Some(service) = fleet.observe().await?.services.into_iter().next() else { return Ok(()) };
+        if began.elapsed() > SERVICES {
+            return Err(Failure::new(format!("{} does not end", service.name))
+                .hint(format!("slipway logs {} tells what it does", service.name)));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// Brings one environment to rest, unless it is already.
-pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) -> Result<(), crate::exit::Failure> {
+pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) -> Result<(), Failure> {
     let (journal, observed) = (fleet.journal().await?, fleet.observe().await?);
     if committed(&journal).is_none() && observed.desired.running.is_empty() && observed.instances.is_empty() {
         return Ok(());
@@ -81,7 +97,7 @@ pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) ->
     let report = deployment.run(&Policy::default()).await?;
     progress.end();
     match report.outcome {
-        Outcome::Succeeded => Ok(()),
-        Outcome::Failed { reason, .. } | Outcome::RolledBack { reason } => Err(crate::exit::Failure::new(reason)),
+        Outcome::Succeeded => at_rest(fleet).await,
+        Outcome::Failed { reason, .. } | Outcome::RolledBack { reason } => Err(Failure::new(reason)),
     }
 }

@@ -21,7 +21,7 @@ use super::{
     Record, Refusal, Spec,
     child::Pipes,
     control::SOCKET,
-    limits::Groups,
+    limits::{Groups, sweep},
     process::{self, Stat},
     record,
     report::Report,
@@ -90,7 +90,10 @@ impl Shim {
         let groups = match &earlier {
             Some(record) => record.groups.clone(),
             None if spec.starts_shims => Groups::default(),
-            None => Groups::make(&group_name(&spec, &folder), spec.limits),
+            None => {
+                sweep();
+                Groups::make(&group_name(&spec, &folder), spec.limits)
+            }
         };
         let mut shim = Self {
             _lock: lock,

@@ -153,6 +153,8 @@ fn keep_if(group: PathBuf, is_limited: bool) -> Option<PathBuf> {
 /// Makes the group's folder, or takes the one an earlier shim left; `None` when processes cannot be put there.
 fn folder(base: &Path, name: &str) -> Option<PathBuf> {
     let folder = base.join(name);
+    // An empty one is made anew: `sweep` must see that it is young.
+    let _in_use_or_not_there = fs::remove_dir(&folder);
     match fs::create_dir(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
         _ => {}

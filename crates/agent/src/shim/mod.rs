@@ -18,6 +18,7 @@
 //! | `exit.json` | [`Exit`]: how the last run ended |
 //! | `control.sock` | see [`control`](mod@control) |
 //! | `out`, `err` | named pipes the program writes to. The program holds them open for reading too, so it lives on when the shim is killed, and a new shim ([`reshim`]) reads what is waiting in them |
+//! | `reserve` | room for `exit.json`, set aside so that a full disk cannot hide how the program ended |
 //! | `shim.err` | what the shim itself had to complain about |
 
 use std::{ffi::OsString, path::Path, process::ExitCode};

@@ -1,9 +1,6 @@
 //! Which parts of a stack this target can make real. What it cannot is said, never ignored.
 
-use stack::{
-    CommandSource, DataClass, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source,
-    TargetKind,
-};
+use stack::{CommandSource, DataClass, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source, TargetKind};
 
 /// Everything of the resolved stack that a fleet of one host cannot honour.
 ///

@@ -4,7 +4,10 @@
 //! `unhealthy`, `crash`, `slow-start`, `errors`) in its working folder, so that each release of a story behaves
 //! in its own way.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -58,10 +61,16 @@ async fn main() {
         .route("/upload", post(upload))
         .route("/echo", get(echo))
         .route("/pid", get(async || std::process::id().to_string()))
+        .route("/ships", get(async || told(ships(false).await)))
+        .route("/ships/add", get(async || told(ships(true).await)))
+        .route("/visits", get(async || told(visits().await)))
         .route("/env", get(async || std::env::var("GREETING").unwrap_or_default()))
+        .route("/memory", get(async || memory_limit()))
+        .route("/neighbour", get(async || neighbour().await))
         .with_state(app);
     let port = std::env::var("PORT").ok().and_then(|port| port.parse().ok()).unwrap_or(4000);
-    let listener = match tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], port))).await {
+    let host = std::env::var("HOST").ok().and_then(|host| host.parse().ok()).unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    let listener = match tokio::net::TcpListener::bind(SocketAddr::new(host, port)).await {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("cannot listen on {port}: {error}");
@@ -87,6 +96,29 @@ async fn main() {
     }
 }
 
+/// Bytes this process may use, as its control group says.
+fn memory_limit() -> String {
+    let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+    let read = files.into_iter().find_map(|file| std::fs::read_to_string(file).ok());
+    read.unwrap_or_default().trim().to_owned()
+}
+
+/// What the service `plain`, which this one needs, answers.
+async fn neighbour() -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let asked = async {
+        let url = std::env::var("PLAIN_URL").map_err(|error| error.to_string())?;
+        let address = url.strip_prefix("http://").unwrap_or(&url).to_owned();
+        let mut stream = tokio::net::TcpStream::connect(&address).await.map_err(|error| error.to_string())?;
+        let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
+        Ok::<_, String>(answer.rsplit("\r\n").next().unwrap_or_default().to_owned())
+    };
+    asked.await.unwrap_or_else(|error| format!("no answer: {error}"))
+}
+
 async fn health(State(app): State<App>) -> impl IntoResponse {
     if app.faults.contains("unhealthy") {
         return (StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"unhealthy","reason":"the tide is out"}"#);
@@ -102,6 +134,35 @@ async fn work(State(app): State<App>, Query(slow): Query<Slow>) -> impl IntoResp
         return (StatusCode::INTERNAL_SERVER_ERROR, "the crane is broken".to_owned());
     }
     (StatusCode::OK, app.marker)
+}
+
+fn told(answer: Result<String, Box<dyn std::error::Error + Send + Sync>>) -> (StatusCode, String) {
+    answer.map_or_else(|error| (StatusCode::BAD_GATEWAY, error.to_string()), |text| (StatusCode::OK, text))
+}
+
+/// How many ships the database `DATABASE_URL` has, one more if asked.
+async fn ships(add: bool) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    use sqlx::Connection;
+    let mut database = sqlx::PgConnection::connect(&std::env::var("DATABASE_URL")?).await?;
+    if add {
+        sqlx::query("INSERT INTO ships (name) VALUES ('Argo')").execute(&mut database).await?;
+    }
+    let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM ships").fetch_one(&mut database).await?;
+    database.close().await?;
+    Ok(count.to_string())
+}
+
+/// How often this was asked, counted in the cache `REDIS_URL`.
+async fn visits() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let url = std::env::var("REDIS_URL")?;
+    let (password, place) = url.trim_start_matches("redis://:").split_once('@').ok_or("no password")?;
+    let mut stream = tokio::net::TcpStream::connect(place.trim_end_matches("/0")).await?;
+    stream.write_all(format!("AUTH {password}\r\nINCR visits\r\nQUIT\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let count = answer.lines().find_map(|line| line.strip_prefix(':'));
+    Ok(count.ok_or_else(|| answer.clone())?.to_owned())
 }
 
 /// Answers with how many bytes came and their sum, so that a client knows that each one arrived.

@@ -1,10 +1,16 @@
 //! Connections that became something else (WebSocket): bytes both ways until either side ends.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    io,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use crate::{
     body::{EdgeBody, Kind},
@@ -16,8 +22,9 @@ use crate::{
     upstream::Lent,
 };
 
-/// Bytes copied at a time each way.
-const BUFFER: usize = 8 * 1024;
+/// How long one side may go on once the other has ended: enough for last words, and not for ever, since a program
+/// that does not look for the end of its input would hold its tunnel until it is stopped.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Answers 101 and joins the two connections once both are free of HTTP.
 pub(crate) fn open(
@@ -48,15 +55,36 @@ pub(crate) fn open(
         let _counted = counted;
         // the answer must reach the visitor first; if it cannot, there is nobody to join
         let Ok((visitor, instance)) = tokio::try_join!(visitor, instance) else { return };
-        let (mut visitor, mut instance) = (TokioIo::new(visitor), TokioIo::new(instance));
-        let copied = tokio::io::copy_bidirectional_with_sizes(&mut visitor, &mut instance, BUFFER, BUFFER).await;
-        if let Err(error) = copied {
+        if let Err(error) = join(TokioIo::new(visitor), TokioIo::new(instance)).await {
             tracing::debug!(%error, "a tunnel broke off");
         }
     });
     let mut answer = Response::from_parts(head, EdgeBody::new(Kind::Empty));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     answer
+}
+
+/// Copies both ways until one side ends, and then the other's last words.
+async fn join(visitor: impl AsyncRead + AsyncWrite, instance: impl AsyncRead + AsyncWrite) -> io::Result<()> {
+    let (from_visitor, to_visitor) = tokio::io::split(visitor);
+    let (from_instance, to_instance) = tokio::io::split(instance);
+    let (mut up, mut down) = (pin!(pass(from_visitor, to_instance)), pin!(pass(from_instance, to_visitor)));
+    let late = |_| io::Error::other("one side ended and the other went on");
+    tokio::select! {
+        ended = &mut up => {
+            ended?;
+            tokio::time::timeout(LAST_WORDS, down).await.map_err(late)?
+        }
+        ended = &mut down => {
+            ended?;
+            tokio::time::timeout(LAST_WORDS, up).await.map_err(late)?
+        }
+    }
+}
+
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
+    tokio::io::copy(&mut from, &mut to).await?;
+    to.shutdown().await
 }
 
 /// Counts a tunnel for the whole edge.

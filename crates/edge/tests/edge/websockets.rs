@@ -1,6 +1,9 @@
 //! Connections that become something else.
 
-use std::io::Read;
+use std::{
+    io::{Read, Write},
+    net::TcpListener,
+};
 
 use axum::extract::ws::{Message, WebSocketUpgrade};
 
@@ -103,4 +106,28 @@ fn an_instance_that_declines_to_upgrade_answers_as_usual() {
         assert!(answer.text().contains("upgrade: websocket\n"), "{}", answer.text());
     }
     assert_eq!(edge.status().upstreams["i"].tunnels, 0);
+}
+
+#[test]
+fn a_visitor_who_left_takes_the_tunnel_along_though_the_program_never_closes_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let program = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        let answer = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+        let _ = wait.recv();
+    });
+    let edge = Running::start();
+    edge.serve(vec![upstream("i", address)]);
+    let mut client = edge.client();
+    client.write("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+    assert_eq!(client.answer("GET").status, 101);
+    assert_eq!(edge.status().upstreams["i"].tunnels, 1);
+    drop(client);
+    eventually("the tunnel is closed", || edge.status().upstreams["i"].tunnels == 0);
+    drop(done);
+    program.join().unwrap();
 }

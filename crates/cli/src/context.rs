@@ -53,7 +53,12 @@ impl Place {
             None => find_upwards("slipway.toml")?,
         };
         let text = std::fs::read(&path).map_err(|error| {
-            Failure::usage(format!("cannot read {}: {error}", path.display())).hint("slipway init writes a first one")
+            let hint = if error.kind() == std::io::ErrorKind::NotFound {
+                "slipway init writes a first one"
+            } else {
+                "give it to the user that runs slipway, or name another by --file"
+            };
+            Failure::usage(format!("cannot read {}: {error}", path.display())).hint(hint)
         })?;
         let text =
             String::from_utf8(text).map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))?;
@@ -77,6 +82,7 @@ impl Place {
         }
         match known.as_slice() {
             [only] => Ok(only.clone()),
+            [] => Err(Failure::Problems(stack::check(&project.name, &project.text), Exit::Usage)),
             _ => Err(Failure::usage("this stack has several environments")
                 .hint(format!("add --env with one of {}", list(&known)))),
         }

@@ -97,7 +97,7 @@ impl Progress {
 
     /// The reason, unless it is the line above.
     fn because(&self, reason: &str) -> String {
-        if self.noted == reason { String::new() } else { format!(": {reason}") }
+        if self.noted == reason { String::new() } else { format!(": {}", reason.replace('\n', "\n    ")) }
     }
 
     fn begin(&self, step: Step) {
@@ -145,7 +145,7 @@ impl Watcher for Progress {
             Seen::Note { text } => match &self.line {
                 Some(line) => line.set_message((*text).to_owned()),
                 None => {
-                    self.printer.say(format_args!("    {text}"));
+                    self.printer.say(format_args!("    {}", text.replace('\n', "\n    ")));
                     (*text).clone_into(&mut self.noted);
                 }
             },

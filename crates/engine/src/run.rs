@@ -332,6 +332,7 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             let others = observed.instances.iter().filter(|one| !desired.running.contains(&one.revision)).count();
             match others {
                 0 => Look::Done,
+                1 => Look::Wait("waiting for 1 old instance to finish".to_owned()),
                 others => Look::Wait(format!("waiting for {others} old instances to finish")),
             }
         };

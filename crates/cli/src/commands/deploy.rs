@@ -271,7 +271,8 @@ pub(crate) async fn finish(
             &serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }),
         )?;
     }
-    for note in &report.notes {
+    // a moving line has wiped them away
+    for note in report.notes.iter().filter(|_| printer.interactive) {
         printer.say(paint(DIM, format_args!("    {note}")));
     }
     match &report.outcome {

@@ -63,6 +63,7 @@ async fn stop_everything(command: &Stop, reach: &Reach, printer: &Printer) -> Do
         if let Err(failure) = stop_one(&fleet, command.lease, printer).await {
             crate::draw::failure(&failure, printer);
             exit = Exit::Failed;
+            continue;
         }
         let Scope { app, environment } = scope;
         printer.say(format_args!("{} {environment} of {app} is stopped", paint(GOOD, "ok")));

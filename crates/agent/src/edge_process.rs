@@ -311,7 +311,8 @@ pub(crate) fn parts(host: &Host) -> Vec<Part> {
             .map(|revision| (revision.clone(), folder(revision)))
             .filter(|(_, folder)| folder.is_dir())
             .collect();
-        parts.push(Part { scope: environment.scope.clone(), desired, loaded, instances, internal, earlier });
+        let (scope, socket) = (environment.scope.clone(), host.home.agent_socket());
+        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier });
     }
     parts
 }

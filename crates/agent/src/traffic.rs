@@ -31,6 +31,8 @@ pub(crate) struct Part {
     pub(crate) loaded: BTreeMap<Revision, Arc<Loaded>>,
     /// Its instances.
     pub(crate) instances: Vec<Instance>,
+    /// The agent's socket, which tells its health.
+    pub(crate) socket: PathBuf,
     /// Ports at which its services call each other.
     pub(crate) internal: BTreeMap<Revision, BTreeMap<ResourceName, u16>>,
     /// Revisions that had visitors before, newest first, with their release's folder: pages that are still open may ask
@@ -121,7 +123,8 @@ impl Plan {
             let mut troubles = Vec::new();
             let mut any = None;
             for (index, route) in routes.iter().enumerate() {
-                let rules = rules(part, leader, route, *address, local, &mut self.made.table, &mut troubles);
+                let mut rules = rules(part, leader, route, *address, local, &mut self.made.table, &mut troubles);
+                rules.extend(environment.health.as_ref().map(|path| report(part, path, &route.host)));
                 if index == 0 && local {
                     any = Some(rules.clone());
                 }
@@ -226,6 +229,24 @@ fn names(route: &Route, rules: Vec<PathRule>, address: SocketAddr, local: bool) 
 /// The name by which a host is reached on this machine without a name server: browsers send `*.localhost` to it.
 pub(crate) fn local_alias(host: &str) -> Option<String> {
     (host != "localhost" && !host.ends_with(".localhost")).then(|| format!("{host}.localhost"))
+}
+
+/// The environment's health report at `path` of a host, in place of what the stack routes there.
+fn report(part: &Part, path: &str, host: &str) -> PathRule {
+    let Scope { app, environment } = &part.scope;
+    let uri = format!("/v1/health?app={app}&environment={environment}");
+    PathRule {
+        path: path.to_owned(),
+        action: Action::Report { socket: part.socket.clone(), uri },
+        name: format!("{host}{path}"),
+        strip: false,
+        limit: None,
+        cors: None,
+        sticky: false,
+        websocket: false,
+        max_body: None,
+        headers: Vec::new(),
+    }
 }
 
 fn redirect(from: &str, to: String) -> Vec<PathRule> {

@@ -9,6 +9,7 @@ use crate::{
     balance::{Pool, Revision},
     cors::Cors,
     registry::Registry,
+    report::Report,
     routes::{Action, Hosts, Rule, Rules},
     site::Site,
     table::{self, Table},
@@ -135,6 +136,7 @@ impl Compiled {
             table::Action::Site(site) => Action::Site(Arc::clone(
                 self.sites.get(site).ok_or_else(|| TableError::NoSite { rule: name(), site: site.clone() })?,
             )),
+            table::Action::Report { socket, uri } => Action::Report(Report::new(socket, uri)),
             table::Action::Redirect(to) => {
                 let (scheme, host) = match to.split_once("://") {
                     Some((scheme, host)) => (Some(scheme.into()), host.trim_end_matches('/')),

@@ -43,6 +43,7 @@ mod page;
 mod proxy;
 mod random;
 mod registry;
+mod report;
 mod representation;
 mod request;
 mod routes;

@@ -98,6 +98,7 @@ async fn answer(visitor: &Visitor, request: Request<Incoming>, started: Instant)
     } else {
         match &rule.action {
             Action::Redirect(scheme, to) => redirect(&request, scheme.as_deref(), to, &client),
+            Action::Report(report) => report.answer(request.method()).await,
             Action::Site(site) => {
                 let site = snapshot.table.current_site(site);
                 site::answer(visitor, client.ip, &site, rule, &request, &path, started).await

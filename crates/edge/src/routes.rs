@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::{balance::Pool, cors::Cors, limit::Limiter, site::Site};
+use crate::{balance::Pool, cors::Cors, limit::Limiter, report::Report, site::Site};
 
 /// What answers below one path prefix, ready to use.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(crate) enum Action {
     Site(Arc<Site>),
     /// Scheme if fixed, and host.
     Redirect(Option<Box<str>>, Box<str>),
+    Report(Report),
 }
 
 /// The rules of one listener.

@@ -42,6 +42,7 @@ fn resolved(name: &str, target: TargetKind, data: DataClass, variables: &[(&str,
         data,
         approve: false,
         rollout: Rollout { stages: vec![Stage { percent: 100, bake: Period::from_secs(0) }] },
+        health: None,
         trusted_proxies: Vec::new(),
         overlays: Vec::new(),
     };

@@ -520,6 +520,10 @@ pub struct Environment {
     pub approve: bool,
     /// How visitors move from the old release to the new.
     pub rollout: Rollout,
+    /// Path at which every host of the environment answers with the health report of S4.4, for load balancers in front
+    /// of it; `None`: only `slipway health` tells.
+    #[serde(default)]
+    pub health: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed, as networks.
     pub trusted_proxies: Vec<String>,
     /// Kinds and names that this environment overlays, for messages.

@@ -69,6 +69,7 @@ fn part(environment: &str, shares: &[(&Arc<Loaded>, u8)], instances: Vec<Instanc
         desired: Desired { running, traffic, schedules: None },
         loaded: shares.iter().map(|(loaded, _)| (loaded.revision.clone(), (*loaded).clone())).collect(),
         instances,
+        socket: PathBuf::from("/h/agent.sock"),
         internal: BTreeMap::new(),
         earlier: Vec::new(),
     }

@@ -213,6 +213,7 @@ fn resolved() -> Resolved {
             data: DataClass::Seed,
             approve: false,
             rollout: Rollout { stages: vec![Stage { percent: 100, bake: period(0) }] },
+            health: None,
             trusted_proxies: Vec::new(),
             overlays: Vec::new(),
         },

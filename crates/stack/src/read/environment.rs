@@ -5,7 +5,10 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use super::section::{Section, shortened};
+use super::{
+    section::{Section, shortened},
+    service,
+};
 use crate::{DataClass, Environment, EnvironmentName, Kind, ResourceName, Rollout, TargetKind, suggest::suggest};
 
 /// Most environments a file may declare: each is a reading of the whole stack.
@@ -40,6 +43,7 @@ fn bare(target: TargetKind) -> Environment {
         data,
         approve: false,
         rollout: Rollout::default(),
+        health: None,
         trusted_proxies: Vec::new(),
         overlays: Vec::new(),
     }
@@ -89,6 +93,7 @@ fn read(section: Section<'_>) -> Environment {
         data: section.choice("data", &classes).unwrap_or(standard.data),
         approve: section.flag("approve", false),
         rollout: section.parse("rollout").unwrap_or_default(),
+        health: section.find("health").and_then(|entry| service::url_path(&entry)),
         trusted_proxies: read_networks(&section),
         overlays: read_overlays(&section),
     };

@@ -19,6 +19,8 @@ pub(crate) struct EnvironmentShape {
     pub(crate) approve: Option<bool>,
     /// How visitors move from the old release to the new. Default: all at once.
     pub(crate) rollout: Option<form::Rollout>,
+    /// Path at which every host of the environment answers with its health report, for load balancers in front of it.
+    pub(crate) health: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks.
     pub(crate) trusted_proxies: Option<form::OneOrMany<String>>,
     /// Services as they are here.

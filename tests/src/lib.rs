@@ -6,8 +6,11 @@
 #![expect(clippy::missing_panics_doc, reason = "a story that goes wrong panics: that is its whole point")]
 #![expect(clippy::return_self_not_must_use, reason = "expectations are made for their panics")]
 
+pub mod amqp;
+mod docker;
 mod load;
 mod project;
 
+pub use docker::{Docker, ImageStore, harbour_files};
 pub use load::{Load, Report};
 pub use project::{Outcome, Story, free_port, until};

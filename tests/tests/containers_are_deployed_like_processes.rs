@@ -82,7 +82,10 @@ fn an_image_goes_live_and_is_replaced_under_load() {
     let clients = clients(&story);
     assert_eq!(clients.len(), 2, "{clients:?}");
     for (_, line) in &clients {
-        assert!(line.contains("--cpus 0.500") && line.contains("--env API_SECRET ") && !line.contains(secret), "{line}");
+        assert!(
+            line.contains("--cpus 0.500") && line.contains("--env API_SECRET ") && !line.contains(secret),
+            "{line}"
+        );
         assert!(line.contains(&one), "by its id: {line}");
     }
     let logs = story.slipway(&["logs"]).expect(0);
@@ -154,9 +157,17 @@ fn a_killed_agent_finds_its_containers_again_and_a_killed_client_leaves_none_beh
 
     // all of it at once, and what was forgotten meanwhile
     docker.run(&[
-        "run", "--detach", "--name", "forgotten", "--label",
+        "run",
+        "--detach",
+        "--name",
+        "forgotten",
+        "--label",
         &format!("slipway.home={}", story.home().join("apps/harbour/dev").display()),
-        "--label", "slipway.instance=web-00000000-1", "--env", "HOST=0.0.0.0", "harbour:1",
+        "--label",
+        "slipway.instance=web-00000000-1",
+        "--env",
+        "HOST=0.0.0.0",
+        "harbour:1",
     ]);
     docker.run(&["run", "--detach", "--name", "somebody-elses", "harbour:1"]);
     let agents_keeper = story.agent_pid().expect("an agent");
@@ -213,7 +224,7 @@ fn a_dockerfile_is_built_when_its_context_changed_and_a_failed_build_changes_not
     for image in docker.run(&["image", "ls", "--quiet", "slipway/harbour"]).lines() {
         docker.run(&["image", "rm", "--force", image]);
     }
-    let gone = docker.slipway(&story, &["rollback", "#2", "--yes"]).expect(1);
+    let gone = docker.slipway(&story, &["deploy", "--release", "#2", "--yes"]).expect(1);
     assert!(gone.stderr.contains("is not there any more; build the release again"), "{}", gone.stderr);
     docker.deploy(&story);
     assert_eq!(story.get("/").expect("an answer"), (200, "two".to_owned()));
@@ -261,7 +272,10 @@ fn a_service_without_a_health_path_is_ready_when_something_listens_in_its_contai
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
 
     // the engine's own listener accepts visitors for a port where nobody is
-    story.write("slipway.toml", &without.join("\n").replace("port = 4000", "port = 4000\nrun = \"/harbour tick\"\nstart = \"2s\""));
+    story.write(
+        "slipway.toml",
+        &without.join("\n").replace("port = 4000", "port = 4000\nrun = \"/harbour tick\"\nstart = \"2s\""),
+    );
     let failed = docker.slipway(&story, &["deploy", "--yes"]);
     assert_ne!(failed.code, 0, "{}", failed.stderr);
     assert!(failed.stderr.contains("exited with code 0"), "{}", failed.stderr);

@@ -90,9 +90,10 @@ pub(crate) fn spec(
         env.insert("HOST".to_owned(), "0.0.0.0".to_owned());
     }
     let data = environment.data();
-    let mut argv: Vec<String> = [container::PROGRAM, "run", "--rm", "--init", "--pull", "never", "--log-driver", "none"]
-        .map(str::to_owned)
-        .into();
+    let mut argv: Vec<String> =
+        [container::PROGRAM, "run", "--rm", "--init", "--pull", "never", "--log-driver", "none"]
+            .map(str::to_owned)
+            .into();
     let mut option = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
     option("name", name(environment, &record.id));
     option("label", format!("{HOME}={}", environment.folder.display()));
@@ -206,16 +207,19 @@ pub(crate) async fn sweep(environment: &Environment) {
     }
 }
 
-/// What a container uses; the client that the shim watches tells nothing of that.
-pub(crate) struct Meter {
+/// What goes on inside of an instance's container; the client that the shim watches tells nothing of that.
+#[derive(Clone)]
+pub(crate) struct Inside {
     name: String,
+    port: u16,
     process: Option<u32>,
 }
 
-impl Meter {
-    /// Of an instance's container.
-    pub(crate) fn new(environment: &Environment, id: &str) -> Self {
-        Self { name: name(environment, id), process: None }
+impl Inside {
+    /// Of an instance of `service`.
+    pub(crate) fn new(environment: &Environment, record: &Record, service: &Service) -> Self {
+        let port = service.port.unwrap_or(record.port);
+        Self { name: name(environment, &record.id), port, process: None }
     }
 
     /// Bytes of memory; `None` while it does not run, or where the engine keeps its control groups to itself.
@@ -223,10 +227,50 @@ impl Meter {
         if let Some(memory) = self.process.and_then(limits::memory_around) {
             return Some(memory);
         }
-        let name = self.name.clone();
-        self.process = blocking(move || container::find_process(&name)).await.ok().flatten();
+        self.look().await.ok()?;
         self.process.and_then(limits::memory_around)
     }
+
+    /// Fails while nobody listens for visitors: the engine accepts connections to a published port before anything
+    /// listens behind it, and also when nothing ever does. What cannot be seen counts as well.
+    pub(crate) async fn listens(&mut self) -> Result<(), String> {
+        let Ok(()) = self.look().await else { return Ok(()) };
+        let Some(pid) = self.process else { return Err("its container does not run yet".to_owned()) };
+        let network = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/net")).ok();
+        if network("self") == network(&pid.to_string()) {
+            return Ok(());
+        }
+        let tables = ["tcp", "tcp6"].map(|table| std::fs::read_to_string(format!("/proc/{pid}/net/{table}")));
+        let [Ok(four), six] = tables else {
+            // It has ended since, or runs where its processes are hidden from us.
+            let hidden = self.look().await.is_err() || self.process == Some(pid);
+            return if hidden { Ok(()) } else { Err("its container ended".to_owned()) };
+        };
+        let six = six.unwrap_or_default();
+        if four.lines().chain(six.lines()).any(|line| is_open(line, self.port)) {
+            return Ok(());
+        }
+        Err(format!(
+            "nothing in its container listens on port {} of all addresses (HOST and PORT name them)",
+            self.port
+        ))
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let name = self.name.clone();
+        self.process = blocking(move || container::find_process(&name)).await?;
+        Ok(())
+    }
+}
+
+/// Whether a line of `/proc/PID/net/tcp` or `tcp6` is a socket that listens on this port, not on the loopback alone.
+/// Source: `proc_pid_net(5)`.
+fn is_open(line: &str, port: u16) -> bool {
+    let mut words = line.split_whitespace().skip(1);
+    let (Some(local), _remote, Some(state)) = (words.next(), words.next(), words.next()) else { return false };
+    let Some((address, number)) = local.split_once(':') else { return false };
+    let loopback = ["0100007F", "00000000000000000000000001000000"].contains(&address);
+    state == "0A" && u16::from_str_radix(number, 16) == Ok(port) && !loopback
 }
 
 /// Asks the engine where waiting disturbs nobody.
@@ -236,4 +280,49 @@ pub(crate) async fn blocking<T: Send + 'static>(
     let asked = tokio::task::spawn_blocking(ask).await;
     let asked = asked.map_err(|error| Error::failed(format!("the agent broke down: {error}")))?;
     asked.map_err(|error| Error::failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_shares_the_hosts_network_when_what_it_needs_is_on_the_loopback() {
+        let of = |name, value| network([(name, value)].into_iter());
+        for (name, value) in [
+            ("API_URL", "http://127.0.0.1:32001"),
+            ("MAIN_DATABASE_URL", "postgres://jobs:a@b@localhost:5432/jobs?sslmode=disable"),
+            ("REDIS_URL", "redis://[::1]:6379"),
+            ("MQ_QUEUE_URL", "amqp://a.example,127.0.0.1:5672/x"),
+            ("PGHOST", "127.0.0.1"),
+        ] {
+            assert_eq!(of(name, value), Network::Host, "{name}={value}");
+        }
+        for (name, value) in [
+            ("HOST", "127.0.0.1"),
+            ("DATABASE_URL", "postgres://jobs:localhost@db.example/jobs"),
+            ("DATABASE_URL", "sqlite:///home/127.0.0.1/main.sqlite"),
+            ("SLIPWAY_VERSION", "localhost"),
+            ("PGHOST", "/run/postgresql"),
+        ] {
+            assert_eq!(of(name, value), Network::Own, "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn what_steers_the_client_never_comes_from_an_application() {
+        assert!(["PATH", "DOCKER_HOST", "LD_PRELOAD", "GODEBUG"].into_iter().all(steers));
+        assert!(!["GOOGLE_API_KEY", "DATABASE_URL", "HOST", "LANG"].into_iter().any(steers));
+    }
+
+    #[test]
+    fn a_listening_socket_is_told_from_others() {
+        let line = |local: &str, state: &str| format!("   0: {local} 00000000:0000 {state} 00000000:00000000 00:0 0 0");
+        assert!(is_open(&line("00000000:0FA0", "0A"), 4000));
+        assert!(is_open(&line("00000000000000000000000000000000:0FA0", "0A"), 4000));
+        assert!(!is_open(&line("0100007F:0FA0", "0A"), 4000), "on the loopback alone");
+        assert!(!is_open(&line("00000000:0FA0", "01"), 4000), "a connection");
+        assert!(!is_open(&line("00000000:0FA1", "0A"), 4000), "another port");
+        assert!(!is_open("  sl  local_address rem_address   st tx_queue", 4000));
+    }
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     adoption,
     backoff::{Backoff, Next},
-    container::{self, Meter},
+    container::{self, Inside},
     environment::Environment,
     error::Error,
     files,
@@ -268,9 +268,9 @@ impl Life {
                 Ok(service) => {
                     let service = service.clone();
                     let address = self.address();
-                    let meter = self.is_container().then(|| Meter::new(&self.environment, &self.record.id));
+                    let inside = self.is_container().then(|| Inside::new(&self.environment, &self.record, &service));
                     let seen = &mut |state, memory| self.seen(state, memory);
-                    probing::watch(running, meter, &service, address, verdict, seen).await
+                    probing::watch(running, inside, &service, address, verdict, seen).await
                 }
                 Err(error) => Unfit { why: error.to_string(), hopeless: true },
             }

@@ -8,10 +8,9 @@ use std::{
 use engine::desired::InstanceState;
 use observe::probe::{Change, Probe, ProbeFailure, Threshold};
 use stack::{Health, Service};
-use tokio::io::AsyncReadExt;
 
 use crate::{
-    container::Meter,
+    container::Inside,
     revision::Loaded,
     shim::{Running, limits},
 };
@@ -28,9 +27,6 @@ const SETTLED: Duration = Duration::from_millis(300);
 const MEMORY_EVERY: Duration = Duration::from_secs(5);
 /// The same where the kernel does not keep the limit.
 const MEMORY_WATCH: Duration = Duration::from_millis(500);
-
-/// How long a connection to a container must stay open to count.
-const STAYS_OPEN: Duration = Duration::from_millis(200);
 
 /// An instance must be ended.
 pub(crate) struct Unfit {
@@ -57,18 +53,18 @@ fn probe(service: &Service, path: Option<String>) -> Probe {
 ///
 /// `verdict`: it ran before the agent did, and this was the last that was known of it.
 ///
-/// `meter`: it is a container, and the engine holds its limits.
+/// `inside`: it is a container, and the engine holds its limits.
 pub(crate) async fn watch(
     running: &Running,
-    mut meter: Option<Meter>,
+    inside: Option<Inside>,
     service: &Service,
     address: SocketAddr,
     verdict: Option<bool>,
     seen: &mut (dyn FnMut(Option<InstanceState>, Option<u64>) + Send),
 ) -> Unfit {
     let limit = service.size.memory.map(|memory| memory.max.0);
-    let soft = limit.filter(|_| meter.is_none() && limits::support().memory == limits::Means::Soft);
-    let is_container = meter.is_some();
+    let soft = limit.filter(|_| inside.is_none() && limits::support().memory == limits::Means::Soft);
+    let mut meter = inside.clone();
     let (told, mut tell) = tokio::sync::mpsc::unbounded_channel();
     let memory = async {
         // what a program uses in its first moment says little
@@ -91,7 +87,7 @@ pub(crate) async fn watch(
         }
     };
     let (state_told, mut state_tell) = tokio::sync::mpsc::unbounded_channel();
-    let asking = ask(service, address, is_container, verdict, state_told);
+    let asking = ask(service, address, inside, verdict, state_told);
     tokio::pin!(memory, asking);
     loop {
         tokio::select! {
@@ -107,7 +103,7 @@ pub(crate) async fn watch(
 async fn ask(
     service: &Service,
     address: SocketAddr,
-    is_container: bool,
+    mut inside: Option<Inside>,
     verdict: Option<bool>,
     told: tokio::sync::mpsc::UnboundedSender<InstanceState>,
 ) -> Unfit {
@@ -121,7 +117,7 @@ async fn ask(
     };
     if verdict.is_none() {
         let ready = probe(service, service.ready.clone().or_else(|| health.path.clone()));
-        if let Err(unfit) = until_ready(address, is_container, &ready, service.start.0).await {
+        if let Err(unfit) = until_ready(address, inside.as_mut(), &ready, service.start.0).await {
             return unfit;
         }
         tell(InstanceState::Ready);
@@ -135,7 +131,7 @@ async fn ask(
     let mut silent = 0u32;
     loop {
         tokio::time::sleep(health.every).await;
-        let answer = answer(address, is_container, &health).await;
+        let answer = answer(address, inside.as_mut(), &health).await;
         silent = match &answer {
             Ok(_) | Err(ProbeFailure::Status { .. }) => 0,
             Err(_) => silent + 1,
@@ -153,28 +149,25 @@ async fn ask(
     }
 }
 
-/// Asks once. The engine accepts connections for a container's port whether or not anything listens behind it, and
-/// closes them when nothing does: where accepting counts, a container's must stay open for a moment.
-async fn answer(address: SocketAddr, is_container: bool, probe: &Probe) -> Result<(), ProbeFailure> {
+/// Asks once. Where accepting a connection counts, somebody must listen in the container as well.
+async fn answer(address: SocketAddr, inside: Option<&mut Inside>, probe: &Probe) -> Result<(), ProbeFailure> {
     observe::probe::ask(address, probe).await?;
-    if probe.path.is_some() || !is_container {
-        return Ok(());
-    }
-    let failed = |error: std::io::Error| ProbeFailure::Connect(crate::socket::plain(&error).to_string());
-    let mut stream = tokio::net::TcpStream::connect(address).await.map_err(failed)?;
-    match tokio::time::timeout(STAYS_OPEN, stream.read(&mut [0])).await {
-        // Nothing was said, or a greeting.
-        Err(_) | Ok(Ok(1..)) => Ok(()),
-        Ok(Ok(0)) => Err(ProbeFailure::Connect("closed at once; nothing listens in the container".to_owned())),
-        Ok(Err(error)) => Err(failed(error)),
+    match inside.filter(|_| probe.path.is_none()) {
+        Some(inside) => inside.listens().await.map_err(ProbeFailure::Connect),
+        None => Ok(()),
     }
 }
 
-async fn until_ready(address: SocketAddr, is_container: bool, probe: &Probe, deadline: Duration) -> Result<(), Unfit> {
+async fn until_ready(
+    address: SocketAddr,
+    mut inside: Option<&mut Inside>,
+    probe: &Probe,
+    deadline: Duration,
+) -> Result<(), Unfit> {
     let began = Instant::now();
     let mut threshold = Threshold::new(probe.up, probe.down, false);
     loop {
-        let answer = answer(address, is_container, probe).await;
+        let answer = answer(address, inside.as_deref_mut(), probe).await;
         if threshold.record(answer.is_ok()) == Some(Change::Up) {
             return Ok(());
         }

@@ -43,7 +43,9 @@ pub fn honours(resolved: &Resolved) -> Problems {
         if matches!(source, Some(Source::Image(_) | Source::Dockerfile { .. })) {
             refuse(
                 format!("{kind}.{name}"),
-                format!("{kind} `{name}` runs in a container image, and on target `local` only services are containers"),
+                format!(
+                    "{kind} `{name}` runs in a container image, and on target `local` only services are containers"
+                ),
                 "give it `dir`, `build` and `run` here, or deploy it to target `kubernetes` or `aws`",
             );
         }
@@ -65,8 +67,8 @@ pub fn honours(resolved: &Resolved) -> Problems {
     let queues = stack
         .queues
         .iter()
-        .filter(|(_, queue)| queue.url.is_none())
-        .map(|(name, queue)| (Kind::Queue, name, &queue.engine, "deploy to target `kubernetes` or `aws`"));
+        .filter(|(_, queue)| queue.url.is_none() && !queue.engine.starts_with("rabbitmq:"))
+        .map(|(name, queue)| (Kind::Queue, name, &queue.engine, "use engine = \"rabbitmq:3.12\""));
     for (kind, name, engine, instead) in caches.chain(queues) {
         refuse(
             format!("{kind}.{name}.url"),
@@ -103,6 +105,13 @@ fn safety(resolved: &Resolved) -> Vec<Problem> {
         };
         found.push(problem.with_mend(mend));
     };
+    for (name, queue) in resolved.stack.queues.iter().filter(|(_, queue)| queue.url.is_none() && queue.replicas > 1) {
+        note(
+            format!("queue.{name}.replicas"),
+            format!("queue `{name}` has {} members, and target `local` runs one", queue.replicas),
+            "deploy to target `kubernetes` or `aws`, or set replicas = 1 for this environment",
+        );
+    }
     for (name, cache) in &resolved.stack.caches {
         for (key, many) in [("replicas", cache.replicas > 0), ("shards", cache.shards > 1)] {
             if many && cache.url.is_none() {

@@ -134,18 +134,7 @@ pub(crate) fn our_edge(folder: &Path, upstream: SocketAddr) -> Result<Proxy, Fau
     let address = free_address()?;
     let folder = folder.join("edge");
     fs::create_dir_all(&folder).doing("cannot write the edge's folder")?;
-    let rule = PathRule {
-        path: "/".to_owned(),
-        action: Action::Pool("app".to_owned()),
-        name: "app/".to_owned(),
-        strip: false,
-        limit: None,
-        cors: None,
-        sticky: false,
-        websocket: true,
-        max_body: None,
-        headers: Vec::new(),
-    };
+    let rule = PathRule { websocket: true, ..PathRule::new("/", Action::Pool("app".to_owned()), "app/".to_owned()) };
     let pool = Pool {
         upstreams: vec![Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100 }],
         probe: None,

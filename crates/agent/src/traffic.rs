@@ -162,16 +162,8 @@ impl Plan {
                 let instances = part.instances.iter().filter(|instance| instance.revision == *revision);
                 let upstreams = upstreams(part, instances, name, |_| 1);
                 let rule = PathRule {
-                    path: "/".to_owned(),
-                    action: Action::Pool(id.clone()),
-                    name: format!("{name}.internal/"),
-                    strip: false,
-                    limit: None,
-                    cors: None,
-                    sticky: false,
                     websocket: true,
-                    max_body: None,
-                    headers: Vec::new(),
+                    ..PathRule::new("/", Action::Pool(id.clone()), format!("{name}.internal/"))
                 };
                 self.made.table.pools.insert(id, Pool { upstreams, probe: probing::health(service), hold: HOLD });
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
@@ -235,33 +227,11 @@ pub(crate) fn local_alias(host: &str) -> Option<String> {
 fn report(part: &Part, path: &str, host: &str) -> PathRule {
     let Scope { app, environment } = &part.scope;
     let uri = format!("/v1/health?app={app}&environment={environment}");
-    PathRule {
-        path: path.to_owned(),
-        action: Action::Report { socket: part.socket.clone(), uri },
-        name: format!("{host}{path}"),
-        strip: false,
-        limit: None,
-        cors: None,
-        sticky: false,
-        websocket: false,
-        max_body: None,
-        headers: Vec::new(),
-    }
+    PathRule::new(path, Action::Report { socket: part.socket.clone(), uri }, format!("{host}{path}"))
 }
 
 fn redirect(from: &str, to: String) -> Vec<PathRule> {
-    vec![PathRule {
-        path: "/".to_owned(),
-        action: Action::Redirect(to),
-        name: format!("{from}/"),
-        strip: false,
-        limit: None,
-        cors: None,
-        sticky: false,
-        websocket: false,
-        max_body: None,
-        headers: Vec::new(),
-    }]
+    vec![PathRule::new("/", Action::Redirect(to), format!("{from}/"))]
 }
 
 /// What a stack without routes shows locally: its first site, or its only service with an address.

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use observe::probe::Probe;
+pub use release::{SiteFile, SiteIndex};
 use serde::{Deserialize, Serialize};
 
 /// The whole document.
@@ -57,6 +58,24 @@ pub struct PathRule {
     pub max_body: Option<u64>,
     /// Headers added to each response unless the application set them (S4.P9).
     pub headers: Vec<(String, String)>,
+}
+
+impl PathRule {
+    /// A rule that does `action` and nothing more.
+    pub fn new(path: impl Into<String>, action: Action, name: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            action,
+            name: name.into(),
+            strip: false,
+            limit: None,
+            cors: None,
+            sticky: false,
+            websocket: false,
+            max_body: None,
+            headers: Vec::new(),
+        }
+    }
 }
 
 /// What a rule does with a request.
@@ -135,29 +154,4 @@ pub struct SiteRoot {
     pub revision: String,
     /// Share of visitors; 0: only a fallback for missing files with hashed names.
     pub weight: u32,
-}
-
-/// What is known of each file of a site since it was packed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SiteIndex {
-    /// By path without a leading slash, as in `assets/app.3f9c2a1b.js`.
-    pub files: BTreeMap<String, SiteFile>,
-}
-
-/// One file of a site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SiteFile {
-    /// Bytes, uncompressed.
-    pub size: u64,
-    /// BLAKE3 of the content, hexadecimal: the strong `ETag`.
-    pub digest: String,
-    /// `Content-Type` value.
-    pub content_type: String,
-    /// The name carries a hash of the content: cached for a year, `immutable` (S4.P8).
-    pub hashed: bool,
-    /// Precompressed variants that lie beside it: `br`, `gzip`, `zstd` mapped to their sizes in bytes. The files
-    /// are called `<name>.br`, `<name>.gz`, `<name>.zst`.
-    pub variants: BTreeMap<String, u64>,
-    /// When the content changed, seconds since 1970: `Last-Modified`.
-    pub modified: i64,
 }

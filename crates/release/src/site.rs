@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The document `site/<name>.index.json`: what is known of each file of a site since it was packed.
-///
-/// The same JSON as the edge's `table::SiteIndex`, which reads it: this room must not depend on the edge, so the
-/// shape is written down twice and every field name has to stay equal.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SiteIndex {
     /// By path without a leading slash, as in `assets/app.3f9c2a1b.js`.
@@ -39,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_edge_reads_exactly_these_names() {
+    fn the_index_of_a_release_made_before_can_still_be_read() {
         let file = SiteFile {
             size: 3,
             digest: "ab".to_owned(),

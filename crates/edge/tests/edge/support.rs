@@ -136,18 +136,7 @@ pub(crate) fn to_pool(path: &str, pool: &str) -> PathRule {
 }
 
 pub(crate) fn rule(path: &str, action: Action) -> PathRule {
-    PathRule {
-        path: path.to_owned(),
-        action,
-        name: format!("test{path}"),
-        strip: false,
-        limit: None,
-        cors: None,
-        sticky: false,
-        websocket: true,
-        max_body: None,
-        headers: Vec::new(),
-    }
+    PathRule { websocket: true, ..PathRule::new(path, action, format!("test{path}")) }
 }
 
 /// A connection that writes what it is told and reads what comes.

@@ -76,13 +76,14 @@ fn become_program(socket: &mut UnixStream) -> Result<std::convert::Infallible, S
         limit_files(files).map_err(failed(&format!("allowing {files} open files")))?;
     }
     let handed = order.hand.as_deref().map(hand_on).transpose()?;
-    if let Some(user) = &order.user {
-        become_user(user)?;
-    }
     set_no_new_privs(true).map_err(|error| failed("giving up new privileges")(error.into()))?;
     // The shim takes its signals from a file; a program expects to be struck by them.
     nix::sys::signal::SigSet::empty().thread_set_mask().map_err(|error| failed("unblocking signals")(error.into()))?;
     std::env::set_current_dir(&order.cwd).map_err(failed(&format!("entering {}", order.cwd.display())))?;
+    // A folder is entered first: the user may not be let through those above it.
+    if let Some(user) = &order.user {
+        become_user(user)?;
+    }
     let (name, arguments) = order.argv.split_first().ok_or("there is nothing to run")?;
     let error = Command::new(&order.program).arg0(name).args(arguments).env_clear().envs(&order.env).exec();
     drop(handed);

@@ -25,6 +25,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_mins(5);
 
+/// Code of a run that its time limit ended, as `timeout(1)` has it.
+const PAST_LIMIT: i32 = 124;
+
 /// `run.json` of a run that goes on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Active {
@@ -189,8 +192,9 @@ impl Job {
         if late && !self.replaced.is_cancelled() {
             tracing::warn!(scope = %self.environment.scope, job = %self.name, "ended after its limit of {} s", limit.as_secs());
         }
-        // One that was ended and answered TERM with 0 has not done its work.
-        let code = if late && exit.code() == 0 { 124 } else { exit.code() };
+        // One that was ended has not done its work, whatever it answered TERM with.
+        let past_limit = late && !self.replaced.is_cancelled();
+        let code = if past_limit || late && exit.code() == 0 { PAST_LIMIT } else { exit.code() };
         self.record(folder, active.run, code);
         Ok(code)
     }

@@ -25,8 +25,8 @@ use crate::{
 /// Bytes that must stay free beside what the release takes.
 const RESERVE: u64 = 64 << 20;
 
-/// Longest wait for a database.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest wait for a database, in each of a few tries.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looks at everything. Fails with all reasons, one per line. Changes nothing.
 pub(crate) async fn run(target: &HostTarget, loaded: &Loaded) -> Result<(), Error> {
@@ -191,19 +191,26 @@ fn size_of(data: &Path) -> u64 {
         .sum()
 }
 
-/// Databases elsewhere answer.
+/// Databases elsewhere answer: one that is just being restarted is waited for like a migration would (S4.E4).
 async fn databases(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
     for (name, database) in &loaded.resolved.stack.databases {
         if database.url.is_none() {
             continue;
         }
         let checked = match bindings::database_url(loaded, name, &target.environment.place(&loaded.revision)) {
-            Ok(url) => migrate::check_connection(&url, PATIENCE).await.map(drop),
+            Ok(url) => {
+                let options = migrate::ConnectOptions { timeout: PATIENCE, create: false, ..Default::default() };
+                match migrate::Database::connect(&url, &options).await {
+                    Ok(connected) => {
+                        connected.close().await;
+                        Ok(())
+                    }
+                    Err(error) => Err(error.to_string()),
+                }
+            }
             Err(error) => Err(error.to_string()),
         };
-        if let Err(reason) = checked {
-            reasons.push(format!("database `{name}` cannot be reached: {reason}; check its `url` and that it runs"));
-        }
+        reasons.extend(checked.err().map(|reason| format!("database `{name}` cannot be reached: {reason}")));
     }
 }
 
@@ -236,7 +243,9 @@ fn ready_image(image: &str) -> Result<Option<String>, ContainerError> {
         found = find_image(image)?;
     }
     Ok(match found {
-        None => Some(format!("the image {image} was made on a machine and is not there any more; build the release again")),
+        None => {
+            Some(format!("the image {image} was made on a machine and is not there any more; build the release again"))
+        }
         Some(found) => found.mismatch().map(|why| format!("the image {image} cannot run here: {why}")),
     })
 }

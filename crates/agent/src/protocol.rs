@@ -175,7 +175,7 @@ pub struct Run {
     pub started_at: jiff::Timestamp,
     /// How long it took, once it ended.
     pub millis: Option<u64>,
-    /// Exit code, once it ended; 128 + signal when killed.
+    /// Exit code, once it ended; 128 + signal when killed; 124 when its time limit ended it, as of `timeout(1)`.
     pub code: Option<i32>,
     /// From 1; more than 1 after a retry.
     pub attempt: u32,

@@ -310,8 +310,11 @@ async fn a_database_that_is_gone_makes_the_report_unhealthy_within_two_seconds()
     assert_eq!(report["checks"]["database"]["status"], "unhealthy");
     assert!(report["checks"]["memory"]["percentage"].is_u64(), "{report}");
     assert!(!report.to_string().contains("hunter2"), "{report}");
+    drop(silent);
+    // proves S4.E4 for the check before a deploy: a database that is being restarted gets four tries
     let Err(TargetError::Failed { reason }) = bed.task(Task::Preflight { revision }).await else { panic!() };
     assert!(reason.contains("database `main` cannot be reached") && !reason.contains("hunter2"), "{reason}");
+    assert!(reason.contains("tried 4 times"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

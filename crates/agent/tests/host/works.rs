@@ -159,6 +159,12 @@ run = "sh tick.sh"
 schedule = "* * * * *"
 service = "api"
 retries = 1
+
+[job.endless]
+run = "sleep 1000"
+schedule = "* * * * *"
+service = "api"
+timeout = "200ms"
 "#;
     // The first attempt fails; the second goes on while the agent is killed.
     let tick = "echo tick $SLIPWAY_INSTANCE; if [ ! -e $SLIPWAY_DATA/tried ]; then touch $SLIPWAY_DATA/tried; exit 9; fi; \
@@ -198,9 +204,10 @@ retries = 1
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let codes: Vec<_> = ended.iter().rev().take(2).map(|run| (run.attempt, run.code)).collect();
+    let of = |name: &'static str| ended.iter().rev().filter(move |run| run.name == name);
+    let codes: Vec<_> = of("job.tick").take(2).map(|run| (run.attempt, run.code)).collect();
     assert_eq!(codes, [(1, Some(9)), (2, Some(0))], "oldest first");
-    assert!(ended.iter().all(|run| run.name == "job.tick"));
+    assert_eq!(of("job.endless").next().and_then(|run| run.code), Some(124), "past its time limit");
     assert_eq!(fs::read_to_string(data.join("pid")).unwrap(), pid, "it was neither killed nor repeated");
     let query = LogQuery { service: Some("tick".to_owned()), ..LogQuery::default() };
     let mut logs = bed.client().logs(&bed.scope, &query).await.unwrap();

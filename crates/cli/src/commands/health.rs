@@ -16,5 +16,8 @@ pub(crate) async fn run(_: &Health, place: &Place, printer: &Printer) -> Done {
     reach.answers().await?;
     let (well, report) = reach.fleet.client().health(reach.fleet.scope()).await?;
     printer.document(&report)?;
+    if !well && !printer.json {
+        printer.hint("slipway status tells which instance it is, and why");
+    }
     Ok(if well { Exit::Done } else { Exit::Failed })
 }

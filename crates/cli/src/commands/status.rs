@@ -73,7 +73,12 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> D
     last_runs(&runs, printer);
     if let Some(drift) = &drift {
         printer.say(format_args!("{} {drift}", paint(WARN, "drift:")));
-        printer.hint("slipway deploy repairs it");
+        let failed = observed.instances.iter().any(|one| matches!(one.state, InstanceState::Failed { .. }));
+        printer.hint(if failed {
+            "slipway logs shows what it wrote last; slipway rollback goes back to the release before"
+        } else {
+            "slipway deploy repairs it"
+        });
         return Ok(Exit::Drift);
     }
     Ok(Exit::Done)
@@ -88,7 +93,7 @@ fn drift(observed: &Observed, last: Option<&DeployRecord>) -> Option<String> {
     if let Some(instance) =
         observed.instances.iter().find(|instance| matches!(instance.state, InstanceState::Failed { .. }))
     {
-        return Some(format!("instance {} has failed and is not started again", instance.id));
+        return Some(format!("instance {} does not stay up", instance.id));
     }
     let stray = observed.serving.keys().find(|revision| !observed.desired.traffic.contains_key(*revision))?;
     Some(format!("visitors are sent to release {}, which is not wanted", stray.release))
@@ -170,7 +175,10 @@ fn state(state: &InstanceState) -> String {
         InstanceState::Ready => "ready".to_owned(),
         InstanceState::Unready { why } => format!("unready: {why}"),
         InstanceState::Waiting { why } => format!("waits for its next start: {why}"),
-        InstanceState::Failed { why } => format!("failed: {}", why.lines().next().unwrap_or_default()),
+        InstanceState::Failed { why } => {
+            let why = why.lines().next().unwrap_or_default();
+            format!("failed: {}", why.strip_suffix("; its last output:").unwrap_or(why))
+        }
         InstanceState::Draining => "finishes its visitors".to_owned(),
         InstanceState::Stopping => "stops".to_owned(),
     }
@@ -216,6 +224,7 @@ fn last_runs(runs: &[Run], printer: &Printer) {
         let end = match run.code {
             None => "runs".to_owned(),
             Some(0) => "done".to_owned(),
+            Some(124) => "exit code 124: past its time limit".to_owned(),
             Some(code) => format!("exit code {code}"),
         };
         let took =

@@ -50,9 +50,8 @@ impl Docker {
         let mut docker = Self { folder, daemon, bridge };
         let log = docker.folder.path().join("log");
         until("a Docker daemon that answers", Duration::from_secs(30), || {
-            if docker.daemon.try_wait().is_ok_and(|ended| ended.is_some()) {
-                panic!("dockerd ended; its log:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
-            }
+            let ended = docker.daemon.try_wait().is_ok_and(|ended| ended.is_some());
+            assert!(!ended, "dockerd ended; its log:\n{}", std::fs::read_to_string(&log).unwrap_or_default());
             docker.command(&["version"]).output().ok().filter(|output| output.status.success())
         });
         docker

@@ -261,6 +261,37 @@ fn containers_and_processes_are_one_stack() {
 }
 
 #[test]
+fn a_migration_and_a_job_run_in_the_image_of_their_service() {
+    let docker = Docker::start();
+    // the host has no program `/harbour`
+    let story = project(
+        "image = \"harbour:1\"",
+        "[database.main]\nengine = \"sqlite\"\nmigrate = \"/harbour tick\"\n\n\
+         [job.bell]\nservice = \"web\"\nrun = \"/harbour tick\"\nschedule = \"* * * * *\"\n",
+    );
+    docker.harbour(&story, "harbour:1", "one");
+    docker.deploy(&story);
+    let runs = story.home().join("apps/harbour/dev/runs.jsonl");
+    let run = until("a run of the job", Duration::from_secs(90), || {
+        std::fs::read_to_string(&runs).ok().filter(|runs| runs.contains("job.bell"))
+    });
+    assert!(run.contains("\"code\":0"), "{run}");
+    let log = std::fs::read_dir(story.home().join("apps/harbour/dev/logs/bell")).expect("its log").flatten();
+    let log: String = log.map(|file| std::fs::read_to_string(file.path()).expect("text")).collect();
+    assert!(log.contains("tick of one"), "{log}");
+    assert_eq!(docker.containers().len(), 1, "nothing is left but the service: {:?}", docker.containers());
+
+    // a migration that fails keeps the old release
+    story.write(
+        "slipway.toml",
+        &story.read("slipway.toml").replace("migrate = \"/harbour tick\"", "migrate = \"/nothing\""),
+    );
+    let failed = docker.slipway(&story, &["deploy", "--yes"]).expect(1);
+    assert!(failed.stderr.contains("/nothing"), "{}", failed.stderr);
+    assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
+}
+
+#[test]
 fn a_service_without_a_health_path_is_ready_when_something_listens_in_its_container() {
     let docker = Docker::start();
     let story = project("image = \"harbour:1\"", "");

@@ -4,10 +4,14 @@
 //! What the client cannot do itself is done here: a client or shim that is killed leaves its container behind, which
 //! is found again by its name or its labels and removed.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    time::Duration,
+};
 
 use release::container::{self, ContainerError};
-use stack::{Kind, Service};
+use stack::{Kind, Service, Size};
 
 use crate::{
     bindings::Bound,
@@ -17,6 +21,7 @@ use crate::{
     instance_spec::Record,
     protocol::source_name,
     revision::Loaded,
+    run::{self, Program},
     shim::{Spec, limits},
 };
 
@@ -62,6 +67,30 @@ pub(crate) fn name(environment: &Environment, id: &str) -> String {
     format!("slipway-{}-{}-{id}-{}", scope.app, scope.environment, &digest[..6])
 }
 
+/// One container that the engine's client is to run.
+struct Container<'a> {
+    id: &'a str,
+    /// A digest or an id.
+    image: &'a str,
+    /// In place of the image's command; empty: that one.
+    run: Vec<String>,
+    /// Variables that the application chose itself.
+    chosen: BTreeSet<&'a String>,
+    size: Option<&'a Size>,
+    stop: Duration,
+    port: Option<Ports>,
+}
+
+/// Where an instance listens.
+struct Ports {
+    /// The instance's own, on the host.
+    host: u16,
+    /// The service's, in a network of its own.
+    inside: u16,
+    /// Somebody may connect.
+    published: bool,
+}
+
 /// What the shim of an instance is told to run: the engine's client. `bound` holds the variables of the container.
 pub(crate) fn spec(
     environment: &Environment,
@@ -69,85 +98,126 @@ pub(crate) fn spec(
     service: &Service,
     record: &Record,
     image: &str,
-    bound: Bound,
+    mut bound: Bound,
 ) -> Result<Spec, Error> {
-    let chosen: BTreeSet<&String> = loaded.values.values.keys().chain(service.env.keys()).collect();
-    let Bound { mut env, secrets } = bound;
-    // What the host's programs inherit means nothing inside of an image.
-    for inherited in ["PATH", "HOME", "LANG", "TZ"] {
-        if !chosen.contains(&inherited.to_owned()) {
-            env.remove(inherited);
-        }
-    }
-    let made = env.iter().filter(|(name, _)| !chosen.contains(name));
-    let network = network(made.map(|(name, value)| (name.as_str(), value.as_str())));
-    let listens = match network {
-        Network::Own => service.port.unwrap_or(record.port),
-        Network::Host => record.port,
+    let container = Container {
+        id: &record.id,
+        image,
+        run: service.run.as_deref().map_or(Ok(Vec::new()), command::parse)?,
+        chosen: loaded.values.values.keys().chain(service.env.keys()).collect(),
+        size: Some(&service.size),
+        stop: service.stop.0,
+        port: Some(Ports {
+            host: record.port,
+            inside: service.port.unwrap_or(record.port),
+            published: Loaded::has_address(service),
+        }),
     };
-    env.insert("PORT".to_owned(), listens.to_string());
-    if network == Network::Own {
-        env.insert("HOST".to_owned(), "0.0.0.0".to_owned());
-    }
-    let data = environment.data();
-    let mut argv: Vec<String> =
-        [container::PROGRAM, "run", "--rm", "--init", "--pull", "never", "--log-driver", "none"]
-            .map(str::to_owned)
-            .into();
-    let mut option = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
-    option("name", name(environment, &record.id));
-    option("label", format!("{HOME}={}", environment.folder.display()));
-    option("label", format!("{SCOPE}={}", environment.scope));
-    option("label", format!("{INSTANCE}={}", record.id));
-    match network {
-        Network::Own if Loaded::has_address(service) => {
-            option("publish", format!("127.0.0.1:{}:{listens}", record.port));
-        }
-        Network::Own => {}
-        Network::Host => option("network", "host".to_owned()),
-    }
-    for folder in [Some(data.as_path()), socket_folder(env.get("PGHOST").map(String::as_str))].into_iter().flatten() {
-        let path = folder.display().to_string();
-        if path.contains([',', '"']) {
-            let mend = "move the agent's home to a path without `,` and `\"`";
-            return Err(Error::failed(format!("the folder {path} cannot be given to a container; {mend}")));
-        }
-        option("mount", format!("type=bind,source={path},target={path}"));
-    }
-    if let Some(memory) = service.size.memory {
-        option("memory", memory.max.0.to_string());
-        // No swap beside it: the limit is the limit.
-        option("memory-swap", memory.max.0.to_string());
-    }
-    if let Some(cpu) = service.size.cpu {
-        option("cpus", format!("{}.{:03}", cpu.max.0 / 1000, cpu.max.0 % 1000));
-    }
-    option("stop-timeout", u64::from(service.stop).div_ceil(1000).to_string());
-    let mut client: std::collections::BTreeMap<String, String> =
-        std::env::vars().filter(|(name, _)| steers(name) && !name.starts_with("LD_")).collect();
-    for (name, value) in env {
-        if !steers(&name) {
-            // Taken from the client's environment: no value is ever seen in a list of processes.
-            option("env", name.clone());
-            client.insert(name, value);
-        } else if secrets.iter().any(|secret| !secret.is_empty() && value.contains(secret.as_str())) {
-            return Err(Error::failed(format!(
-                "the variable `{name}` holds a secret, and the container engine's client reads it itself; choose another name"
-            )));
-        } else {
-            option("env", format!("{name}={value}"));
-        }
-    }
-    argv.push(image.to_owned());
-    if let Some(run) = service.run.as_deref() {
-        argv.extend(command::parse(run)?);
-    }
+    let argv = container.client(environment, &mut bound)?;
     let source = source_name(Kind::Service, &record.service);
-    let mut spec = Spec::new(argv, data, source, &record.id, environment.logs(&record.service));
-    spec.env = client;
-    spec.secrets = secrets;
+    let mut spec = Spec::new(argv, environment.data(), source, &record.id, environment.logs(&record.service));
+    (spec.env, spec.secrets) = (bound.env, bound.secrets);
     spec.stop_ms = u64::from(service.stop);
     Ok(spec)
+}
+
+/// Lets a program that runs to its end run in an image: its command line and variables become those of the engine's
+/// client. `own` are the tables of variables that the application chose.
+pub(crate) fn enter(
+    environment: &Environment,
+    loaded: &Loaded,
+    image: &str,
+    own: &[&BTreeMap<String, String>],
+    program: &mut Program<'_>,
+) -> Result<(), Error> {
+    let container = Container {
+        id: program.id,
+        image,
+        run: std::mem::take(&mut program.argv),
+        chosen: loaded.values.values.keys().chain(own.iter().flat_map(|env| env.keys())).collect(),
+        size: program.size.take(),
+        stop: run::GRACE,
+        port: None,
+    };
+    program.argv = container.client(environment, &mut program.bound)?;
+    program.cwd = environment.data();
+    Ok(())
+}
+
+impl Container<'_> {
+    /// The client's command line; `bound` turns from the container's variables into the client's.
+    fn client(self, environment: &Environment, bound: &mut Bound) -> Result<Vec<String>, Error> {
+        let mut env = std::mem::take(&mut bound.env);
+        // What the host's programs inherit means nothing inside of an image.
+        for inherited in ["PATH", "HOME", "LANG", "TZ"] {
+            if !self.chosen.iter().any(|name| *name == inherited) {
+                env.remove(inherited);
+            }
+        }
+        let made = env.iter().filter(|(name, _)| !self.chosen.contains(name));
+        let network = network(made.map(|(name, value)| (name.as_str(), value.as_str())));
+        if network == Network::Own {
+            env.insert("HOST".to_owned(), "0.0.0.0".to_owned());
+        }
+        let fixed = ["run", "--rm", "--init", "--pull", "never", "--log-driver", "none"];
+        let mut argv: Vec<String> = [container::PROGRAM].into_iter().chain(fixed).map(str::to_owned).collect();
+        let mut option = |name: &str, value: String| argv.extend([format!("--{name}"), value]);
+        option("name", name(environment, self.id));
+        option("label", format!("{HOME}={}", environment.folder.display()));
+        option("label", format!("{SCOPE}={}", environment.scope));
+        option("label", format!("{INSTANCE}={}", self.id));
+        if network == Network::Host {
+            option("network", "host".to_owned());
+        }
+        if let Some(Ports { host, inside, published }) = self.port {
+            let listens = if network == Network::Own { inside } else { host };
+            env.insert("PORT".to_owned(), listens.to_string());
+            if published && network == Network::Own {
+                option("publish", format!("127.0.0.1:{host}:{inside}"));
+            }
+        }
+        let (data, sockets) = (environment.data(), socket_folder(env.get("PGHOST").map(String::as_str)));
+        for folder in [Some(data.as_path()), sockets].into_iter().flatten() {
+            option("mount", mount(folder)?);
+        }
+        if let Some(memory) = self.size.and_then(|size| size.memory) {
+            option("memory", memory.max.0.to_string());
+            // No swap beside it: the limit is the limit.
+            option("memory-swap", memory.max.0.to_string());
+        }
+        if let Some(cpu) = self.size.and_then(|size| size.cpu) {
+            option("cpus", format!("{}.{:03}", cpu.max.0 / 1000, cpu.max.0 % 1000));
+        }
+        option("stop-timeout", self.stop.as_millis().div_ceil(1000).to_string());
+        bound.env = std::env::vars().filter(|(name, _)| steers(name) && !name.starts_with("LD_")).collect();
+        for (name, value) in env {
+            if !steers(&name) {
+                // Taken from the client's environment: no value is ever seen in a list of processes.
+                option("env", name.clone());
+                bound.env.insert(name, value);
+            } else if bound.secrets.iter().any(|secret| !secret.is_empty() && value.contains(secret.as_str())) {
+                return Err(Error::failed(format!(
+                    "the variable `{name}` holds a secret, and the container engine's client reads it itself; choose \
+                     another name"
+                )));
+            } else {
+                option("env", format!("{name}={value}"));
+            }
+        }
+        argv.push(self.image.to_owned());
+        argv.extend(self.run);
+        Ok(argv)
+    }
+}
+
+/// A folder of the host under the same path in a container.
+fn mount(folder: &Path) -> Result<String, Error> {
+    let path = folder.display().to_string();
+    if path.contains([',', '"']) {
+        let mend = "use a path without `,` and `\"`";
+        return Err(Error::failed(format!("the folder {path} cannot be given to a container; {mend}")));
+    }
+    Ok(format!("type=bind,source={path},target={path}"))
 }
 
 /// Whether a variable steers the engine's client, or the loader that starts it.
@@ -186,23 +256,22 @@ pub(crate) async fn remove(environment: &Environment, id: &str) -> Result<(), Er
     blocking(move || container::remove(&name)).await
 }
 
-/// Removes containers of this environment that no instance owns: their clients and shims were killed, and their
-/// instances are forgotten. On a host without an engine there are none.
+/// Removes containers of this environment that no instance and no run owns any more: their clients were killed. On a host without an engine there are none.
 pub(crate) async fn sweep(environment: &Environment) {
     let label = format!("{HOME}={}", environment.folder.display());
-    let instances = environment.folder.join("instances");
+    let owners = ["instances", "tasks"].map(|folder| environment.folder.join(folder));
     let swept = blocking(move || {
         let found = match container::find_containers(&[label], INSTANCE) {
             Err(ContainerError::Missing) => return Ok(0),
             found => found?,
         };
-        // An instance has its folder before its container begins and until after it was removed.
-        let forgotten = found.iter().filter(|(_, instance)| !instances.join(instance).is_dir());
+        // Whatever owns one has its folder before it begins.
+        let forgotten = found.iter().filter(|(_, owner)| !owners.iter().any(|folder| folder.join(owner).is_dir()));
         forgotten.map(|(id, _)| container::remove(id).map(|()| 1)).sum::<Result<u32, _>>()
     });
     match swept.await {
         Ok(0) => {}
-        Ok(count) => tracing::warn!(scope = %environment.scope, count, "removed containers that no instance owned"),
+        Ok(count) => tracing::warn!(scope = %environment.scope, count, "removed containers that nothing owned"),
         Err(error) => tracing::warn!(scope = %environment.scope, "cannot look for left containers: {error}"),
     }
 }

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 use stack::{Kind, ResourceName, Revision};
 
 use crate::{
-    bindings, command, container, environment::Environment, error::Error, protocol::source_name, revision::Loaded, shim::Spec,
+    bindings, command, container, environment::Environment, error::Error, protocol::source_name, revision::Loaded,
+    shim::Spec,
 };
 
 /// `instance.json`: what a restarted agent must know of an instance beside what its shim tells.

@@ -5,11 +5,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use stack::{Command, ResourceRef, Revision};
+use stack::{Command, ResourceRef, Revision, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adoption, bindings, command,
+    adoption, bindings, command, container,
     environment::Environment,
     error::Error,
     files, history,
@@ -88,6 +88,10 @@ impl Job {
                 Some(left) => self.go_on(left).await,
                 None => self.attempt(attempt).await,
             };
+            if self.is_container() {
+                // Its client may have been killed and left the container behind.
+                container::sweep(&self.environment).await;
+            }
             let scope = &self.environment.scope;
             match done {
                 Ok(0) => break,
@@ -107,6 +111,11 @@ impl Job {
         }
         let environment = self.environment.clone();
         drop(tokio::task::spawn_blocking(move || environment.prune_logs()));
+    }
+
+    fn is_container(&self) -> bool {
+        let source = self.command().and_then(|command| self.loaded.command_source(command));
+        source.is_ok_and(|source| !matches!(source, Source::Folder(_)))
     }
 
     async fn attempt(&self, attempt: u32) -> Result<i32, Error> {
@@ -138,15 +147,18 @@ impl Job {
         let place = environment.place(&self.loaded.revision);
         let mut bound = bindings::of_command(&environment.scope, &self.loaded, command, &place)?;
         bound.env.insert("SLIPWAY_INSTANCE".to_owned(), id.to_owned());
-        let program = Program {
+        let mut program = Program {
             id,
             source: self.name.to_string(),
             argv: command::parse(&command.run)?,
-            cwd: self.loaded.command_files(command)?,
+            cwd: PathBuf::new(),
             bound,
             size: Some(&command.size),
             log_folder: environment.logs(&self.name.name),
         };
+        let shared = self.loaded.host_service(command).map(|service| &service.env);
+        let own: Vec<_> = shared.into_iter().chain([&command.env]).collect();
+        program.enter(environment, &self.loaded, self.loaded.command_source(command)?, &own)?;
         run::start(&self.host, environment, program).await
     }
 

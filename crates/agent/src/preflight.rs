@@ -1,7 +1,7 @@
 //! Whether a revision could run on this host: every reason against it at once.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -80,8 +80,11 @@ fn programs(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
     let jobs = stack.jobs.iter().map(|(name, job)| (Kind::Job, name, &job.command));
     let functions = stack.functions.iter().map(|(name, function)| (Kind::Function, name, &function.command));
     for (kind, name, command) in jobs.chain(functions) {
-        let bound = bindings::of_command(scope, loaded, command, &place);
-        look(format!("{kind} `{name}`"), loaded.command_files(command), Some(&command.run), bound);
+        // The others are looked at with the images.
+        if let Ok(source @ Source::Folder(_)) = loaded.command_source(command) {
+            let bound = bindings::of_command(scope, loaded, command, &place);
+            look(format!("{kind} `{name}`"), loaded.files(source), Some(&command.run), bound);
+        }
     }
 }
 
@@ -216,20 +219,38 @@ async fn databases(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<Strin
 
 /// The engine answers and has every image; one that is missing is fetched by its digest.
 async fn images(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>) {
-    let place = target.environment.place(&loaded.revision);
-    for (name, service) in &loaded.resolved.stack.services {
-        let image = match loaded.image(&service.source) {
-            Ok(Some(image)) => image.to_owned(),
+    let (scope, place) = (&target.environment.scope, target.environment.place(&loaded.revision));
+    let stack = &loaded.resolved.stack;
+    let mut wanted = Vec::new();
+    for (name, service) in &stack.services {
+        let bound = bindings::of_service(scope, loaded, service, &place);
+        wanted.push((format!("service `{name}`"), Ok(&service.source), bound));
+    }
+    let jobs = stack.jobs.iter().map(|(name, job)| (Kind::Job, name, &job.command));
+    let functions = stack.functions.iter().map(|(name, function)| (Kind::Function, name, &function.command));
+    for (kind, name, command) in jobs.chain(functions) {
+        let bound = bindings::of_command(scope, loaded, command, &place);
+        wanted.push((format!("{kind} `{name}`"), loaded.command_source(command), bound));
+    }
+    let mut seen = BTreeSet::new();
+    for (what, source, bound) in wanted {
+        let image = match source.and_then(|source| loaded.image(source)) {
+            Ok(Some(image)) => image,
+            // A process.
             Ok(None) => continue,
             Err(error) => {
-                reasons.push(format!("service `{name}`: {error}"));
+                reasons.push(format!("{what}: {error}"));
                 continue;
             }
         };
-        let bound = bindings::of_service(&target.environment.scope, loaded, service, &place).map(drop);
-        let there = container::blocking(move || ready_image(&image)).await;
-        for checked in [bound, there.and_then(|why| why.map_or(Ok(()), |why| Err(Error::failed(why))))] {
-            reasons.extend(checked.err().map(|error| format!("service `{name}`: {error}")));
+        reasons.extend(bound.err().map(|error| format!("{what}: {error}")));
+        if seen.insert(image) {
+            let image = image.to_owned();
+            let why = match container::blocking(move || ready_image(&image)).await {
+                Ok(why) => why,
+                Err(error) => Some(error.to_string()),
+            };
+            reasons.extend(why.map(|why| format!("{what}: {why}")));
         }
     }
 }

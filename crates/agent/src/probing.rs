@@ -133,7 +133,7 @@ async fn ask(
         tokio::time::sleep(health.every).await;
         let answer = answer(address, inside.as_mut(), &health).await;
         silent = match &answer {
-            Ok(_) | Err(ProbeFailure::Status { .. }) => 0,
+            Ok(()) | Err(ProbeFailure::Status { .. }) => 0,
             Err(_) => silent + 1,
         };
         match (threshold.record(answer.is_ok()), &answer) {

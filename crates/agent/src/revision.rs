@@ -76,7 +76,15 @@ impl Loaded {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let values = Values { values, ..Values::default() };
         let folder = Path::new("/store").join(digit.to_string());
-        Arc::new(Self { revision, folder, resolved, values, version: "1".to_owned(), trees: BTreeMap::new(), images: BTreeMap::new() })
+        Arc::new(Self {
+            revision,
+            folder,
+            resolved,
+            values,
+            version: "1".to_owned(),
+            trees: BTreeMap::new(),
+            images: BTreeMap::new(),
+        })
     }
 
     /// A service of the stack.
@@ -99,8 +107,7 @@ impl Loaded {
                 ))
             }),
             Source::Image(from) | Source::Dockerfile { file: from, .. } => Err(Error::failed(format!(
-                "`{from}` makes a container, which only services are here; for a job, a migration or a single command \
-                 name a service with `dir` and `run`"
+                "`{from}` makes a container, which has no files here; look into it with `docker exec`"
             ))),
         }
     }
@@ -155,11 +162,11 @@ impl Loaded {
         }
     }
 
-    /// The folder a command runs in.
-    pub(crate) fn command_files(&self, command: &Command) -> Result<&Path, Error> {
+    /// The source of the files, or of the image, that a command runs in.
+    pub(crate) fn command_source<'l>(&'l self, command: &'l Command) -> Result<&'l Source, Error> {
         match &command.source {
-            CommandSource::Own(source) => self.files(source),
-            CommandSource::Service(name) => self.files(&self.service(name)?.source),
+            CommandSource::Own(source) => Ok(source),
+            CommandSource::Service(name) => Ok(&self.service(name)?.source),
         }
     }
 }

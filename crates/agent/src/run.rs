@@ -1,16 +1,23 @@
 //! Programs that run to their end under a shim: commands, foreign migrations, jobs.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use stack::Size;
+use stack::{Size, Source};
 
 use crate::{
     adoption,
     bindings::Bound,
+    container,
     environment::Environment,
     error::Error,
     files,
     host::Host,
+    revision::Loaded,
     shim::{self, Adopted, Exit, Running, Spec, Waited},
 };
 
@@ -18,7 +25,7 @@ use crate::{
 const KEPT_OUTPUT: usize = 64 << 10;
 
 /// Between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 
 /// A program to run.
 pub(crate) struct Program<'a> {
@@ -29,13 +36,31 @@ pub(crate) struct Program<'a> {
     /// Program and arguments.
     pub(crate) argv: Vec<String>,
     /// Working folder.
-    pub(crate) cwd: &'a Path,
+    pub(crate) cwd: PathBuf,
     /// Its environment.
     pub(crate) bound: Bound,
     /// Its limits.
     pub(crate) size: Option<&'a Size>,
     /// Where its output goes.
-    pub(crate) log_folder: std::path::PathBuf,
+    pub(crate) log_folder: PathBuf,
+}
+
+impl Program<'_> {
+    /// Lets it run in the files of `source`, or in a container of its image. `own` are the tables of variables that
+    /// the application chose. Whether it is a container.
+    pub(crate) fn enter(
+        &mut self,
+        environment: &Environment,
+        loaded: &Loaded,
+        source: &Source,
+        own: &[&BTreeMap<String, String>],
+    ) -> Result<bool, Error> {
+        match loaded.image(source)? {
+            Some(image) => container::enter(environment, loaded, image, own, self)?,
+            None => self.cwd = loaded.files(source)?.to_owned(),
+        }
+        Ok(!matches!(source, Source::Folder(_)))
+    }
 }
 
 /// Starts a program. It goes on when the agent ends.

@@ -4,7 +4,7 @@ use engine::target::{Fence, TargetError, Task, TaskEnd};
 use stack::{Kind, ResourceName, Revision};
 
 use crate::{
-    bindings, databases,
+    bindings, container, databases,
     error::Error,
     preflight,
     protocol::source_name,
@@ -88,14 +88,20 @@ pub(crate) async fn in_service(
     let mut bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
     bound.env.insert("SLIPWAY_SERVICE".to_owned(), name.to_string());
     let id = run::id(stem);
-    let program = Program {
+    let mut program = Program {
         id: &id,
         source: source_name(Kind::Service, name),
         argv,
-        cwd: loaded.files(&service.source)?,
+        cwd: std::path::PathBuf::new(),
         bound,
         size: None,
         log_folder: std::path::PathBuf::new(),
     };
-    run::to_end(&target.host, environment, program).await
+    let contained = program.enter(environment, loaded, &service.source, &[&service.env])?;
+    let ended = run::to_end(&target.host, environment, program).await;
+    if contained {
+        // Its client may have been killed and left the container behind.
+        container::sweep(environment).await;
+    }
+    ended
 }

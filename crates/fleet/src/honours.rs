@@ -1,6 +1,6 @@
 //! Which parts of a stack this target can make real. What it cannot is said, never ignored.
 
-use stack::{CommandSource, DataClass, Failover, Kind, Problem, Problems, Resolved, ResourceName, Source, TargetKind};
+use stack::{DataClass, Failover, Kind, Problem, Problems, Resolved, ResourceName, TargetKind};
 
 /// Everything of the resolved stack that a fleet of one host cannot honour.
 ///
@@ -33,23 +33,6 @@ pub fn honours(resolved: &Resolved) -> Problems {
     let mut refuse = |key: String, message: String, mend: &str| {
         problems.push(Problem::error("not-on-this-target", key, message).with_mend(mend));
     };
-    let commands = stack.jobs.iter().map(|(name, job)| (Kind::Job, name, &job.command));
-    let functions = stack.functions.iter().map(|(name, function)| (Kind::Function, name, &function.command));
-    for (kind, name, command) in commands.chain(functions) {
-        let source = match &command.source {
-            CommandSource::Own(source) => Some(source),
-            CommandSource::Service(name) => stack.services.get(name).map(|service| &service.source),
-        };
-        if matches!(source, Some(Source::Image(_) | Source::Dockerfile { .. })) {
-            refuse(
-                format!("{kind}.{name}"),
-                format!(
-                    "{kind} `{name}` runs in a container image, and on target `local` only services are containers"
-                ),
-                "give it `dir`, `build` and `run` here, or deploy it to target `kubernetes` or `aws`",
-            );
-        }
-    }
     for (name, function) in &stack.functions {
         if let Some(on) = &function.on {
             refuse(

@@ -155,10 +155,17 @@ pub(crate) fn mend(said: &str) -> Option<&'static str> {
     if any(&["permission denied while trying to connect", "permission denied: /var/run/docker.sock"]) {
         return Some("this user may not use the engine: `sudo usermod -aG docker $USER`, then log in again");
     }
-    if any(&["Cannot connect to the Docker daemon", "Is the docker daemon running", "failed to connect to the docker"]) {
+    if any(&["Cannot connect to the Docker daemon", "Is the docker daemon running", "failed to connect to the docker"])
+    {
         return Some("start the engine: `sudo systemctl start docker`, or set DOCKER_HOST to where it listens");
     }
-    if any(&["unauthorized", "authentication required", "no basic auth credentials", "access denied", "requested access"]) {
+    if any(&[
+        "unauthorized",
+        "authentication required",
+        "no basic auth credentials",
+        "access denied",
+        "requested access",
+    ]) {
         return Some("check the image's name; when its store is private, `docker login` to it as this user");
     }
     if any(&["no matching manifest for"]) {
@@ -170,8 +177,14 @@ pub(crate) fn mend(said: &str) -> Option<&'static str> {
     if any(&["no space left"]) {
         return Some("free some space, for example with `docker system prune`");
     }
-    if any(&["no such host", "i/o timeout", "connection refused", "TLS handshake", "network is unreachable", "deadline exceeded"])
-    {
+    if any(&[
+        "no such host",
+        "i/o timeout",
+        "connection refused",
+        "TLS handshake",
+        "network is unreachable",
+        "deadline exceeded",
+    ]) {
         return Some("the image store cannot be reached; check the network and the image's name");
     }
     None
@@ -204,12 +217,8 @@ fn says_absent(said: &str) -> bool {
 /// Runs `docker WORDS` and returns its output.
 fn run(words: &[&str], limit: Duration, doing: &str) -> Result<String, ContainerError> {
     let failed = |said: String, mend: &'static str| ContainerError::Failed { doing: doing.to_owned(), said, mend };
-    let started = Command::new(PROGRAM)
-        .args(words)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
+    let started =
+        Command::new(PROGRAM).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match started {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ContainerError::Missing),
@@ -296,10 +305,14 @@ mod tests {
 
     #[test]
     fn what_the_engine_says_is_turned_into_what_helps() {
-        let denied = "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
+        let denied =
+            "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
         for (said, helps) in [
             (denied, "usermod -aG docker"),
-            ("Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?", "systemctl start docker"),
+            (
+                "Cannot connect to the Docker daemon at unix:///x. Is the docker daemon running?",
+                "systemctl start docker",
+            ),
             ("pull access denied for a/b, repository does not exist or may require 'docker login'", "docker login"),
             ("manifest for redis:nope not found: manifest unknown: manifest unknown", "name and tag"),
             ("no matching manifest for linux/amd64 in the manifest list entries", "processor"),

@@ -75,7 +75,8 @@ fn fetch(
     if options.only_fresh {
         return Err(BuildError::Stale);
     }
-    let pulled = run(step, &format!("{} pull --quiet {}", container::PROGRAM, quoted(reference)), looker, options, events);
+    let pulled =
+        run(step, &format!("{} pull --quiet {}", container::PROGRAM, quoted(reference)), looker, options, events);
     match (pulled, here) {
         (Ok(()), _) => {}
         // An image store that is away is no reason not to deploy.
@@ -152,8 +153,7 @@ fn build(
         _ => {}
     }
     let id_path = relative(looker.project, &id_file);
-    let command =
-        format!("{docker} build {no_cache}--iidfile {id_path} --file {} {}", quoted(file), quoted(context));
+    let command = format!("{docker} build {no_cache}--iidfile {id_path} --file {} {}", quoted(file), quoted(context));
     run(step, &command, looker, options, events)?;
     let id = fs::read_to_string(&id_file).map_err(BuildError::io("read", id_file))?.trim().to_owned();
     let image = container::find_image(&id)?.ok_or_else(|| vanished(&id))?;
@@ -194,7 +194,11 @@ fn short(id: &str) -> &str {
 /// As one word of a shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+=".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// What a build may read of its context: everything that `.dockerignore` does not leave out, also what version control
@@ -275,8 +279,12 @@ mod tests {
 
     #[test]
     fn exceptions_of_a_dockerignore_are_part_of_the_context() {
-        let (_folder, paths) =
-            context(&[(".dockerignore", "*\n!src\nsrc/secret\n"), ("src/a", ""), ("src/secret/b", ""), ("other/c", "")]);
+        let (_folder, paths) = context(&[
+            (".dockerignore", "*\n!src\nsrc/secret\n"),
+            ("src/a", ""),
+            ("src/secret/b", ""),
+            ("other/c", ""),
+        ]);
         assert_eq!(paths, ["src/a"]);
     }
 

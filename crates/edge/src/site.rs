@@ -214,16 +214,16 @@ pub(crate) async fn answer(
         }
         None => (not_found(accept), None),
         Some(name) => match site.find(&name, client) {
-            Found::File(file, root) => {
-                (representation::answer(&visitor.worker, file, request).await, Some(&root.meter))
+            // Below a prefix the site begins at the slash: without it, what its page names would be looked for beside.
+            Found::File(_, root) if name.is_empty() && !path.ends_with('/') => {
+                (with_slash(request, path), Some(&root.meter))
             }
+            Found::File(file, root) => (send(visitor, file, rule, request).await, Some(&root.meter)),
             Found::Folder(root) => (with_slash(request, path), Some(&root.meter)),
             Found::Nothing => {
                 let page = site.spa && !looks_like_file(&name) && accept.is_some_and(page::is_html);
                 match site.entry(client).filter(|_| page) {
-                    Some((file, root)) => {
-                        (representation::answer(&visitor.worker, file, request).await, Some(&root.meter))
-                    }
+                    Some((file, root)) => (send(visitor, file, rule, request).await, Some(&root.meter)),
                     None => (not_found(accept), None),
                 }
             }
@@ -232,6 +232,20 @@ pub(crate) async fn answer(
     let chosen = || site.order(client).next().map(|root| &root.meter);
     if let Some(meter) = meter.or_else(chosen) {
         meter.record(visitor.worker.number, response.status().as_u16(), started.elapsed());
+    }
+    response
+}
+
+/// A file as the visitor may have it. How long it may be kept is for the site to say, where it does, but for hashed names
+/// (S4.P8).
+async fn send(visitor: &Visitor, file: &File, rule: &Rule, request: &Request<Incoming>) -> Response<EdgeBody> {
+    let mut response = representation::answer(&visitor.worker, file, request).await;
+    let status = response.status();
+    if !file.hashed
+        && (status.is_success() || status == StatusCode::NOT_MODIFIED)
+        && rule.headers.iter().any(|(name, _)| *name == header::CACHE_CONTROL)
+    {
+        response.headers_mut().remove(header::CACHE_CONTROL);
     }
     response
 }

@@ -401,6 +401,27 @@ fn what_a_release_left_out_is_gone_but_for_names_that_carry_a_hash() {
 }
 
 #[test]
+fn a_site_below_a_prefix_begins_at_its_slash_and_says_how_long_it_may_be_kept() {
+    let files = Files::new();
+    let folder = files.release("r1", &[("index.html", PAGE, &[]), ("a.3f9c2a1b.js", "script", &[])]);
+    let edge = Running::start();
+    let mut below = rule("/docs", Action::Site("web".to_owned()));
+    below.strip = true;
+    below.headers = vec![("cache-control".to_owned(), "no-store".to_owned())];
+    let mut table = edge.table(vec![below], &[]);
+    let root = SiteRoot { folder, revision: "r1".to_owned(), weight: 1 };
+    table.sites.insert("web".to_owned(), Site { roots: vec![root], spa: false });
+    edge.put(&table);
+    let mut client = edge.client();
+    let bare = client.get("/docs?a=1");
+    assert_eq!((bare.status, bare.header("location")), (308, Some("/docs/?a=1")));
+    let page = client.get("/docs/");
+    assert_eq!((page.status, page.header("cache-control")), (200, Some("no-store")));
+    let script = client.get("/docs/a.3f9c2a1b.js");
+    assert_eq!(script.header("cache-control"), Some("public, max-age=31536000, immutable"));
+}
+
+#[test]
 fn weights_share_visitors_and_one_visitor_sees_one_release() {
     let files = Files::new();
     let old = files.release("old", &[("index.html", "old", &[])]);

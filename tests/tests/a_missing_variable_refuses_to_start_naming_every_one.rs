@@ -83,3 +83,15 @@ fn a_secret_appears_in_no_log_and_on_no_command_line() {
         );
     }
 }
+
+// proves S4.P7
+#[test]
+fn a_secret_that_a_build_prints_is_not_shown() {
+    let secret = "Tz4-another-secret-harbour-key-31-9087";
+    let build = "build = \"echo built with $API_SECRET\"\nenv = { API_SECRET = \"${API_SECRET}\" }";
+    let story = Story::harbour_with(build, "[variable]\nAPI_SECRET = { secret = true }\n");
+    let output = story.command(&["deploy", "--yes"]).env("API_SECRET", secret).output().expect("slipway runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("built with") && !stderr.contains(secret), "{stderr}");
+}

@@ -68,7 +68,7 @@ pub(crate) async fn run(command: &Deploy, place: &Place, printer: &Printer) -> D
         printer.confirm(&format!("Deploy {} to {}?", reach.app(), reach.resolved.name), command.yes)?;
     }
     reach.fleet.launch().await?;
-    let values = reach.fleet.put_values(values.all, values.secrets).await?;
+    let values = keep(&reach, values).await?;
     if command.dry_run {
         return dry_run(command, &reach, &values, printer).await;
     }
@@ -85,7 +85,7 @@ pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Result<Option<
     check_target(reach, printer)?;
     let values = values(reach, &[], &[], printer)?;
     reach.fleet.launch().await?;
-    let values = reach.fleet.put_values(values.all, values.secrets).await?;
+    let values = keep(reach, values).await?;
     if already(&command, reach, &values).await?.is_some() {
         return Ok(None);
     }
@@ -94,7 +94,7 @@ pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Result<Option<
 }
 
 /// From the lock to the last line.
-async fn deploy(command: &Deploy, reach: &Reach, values: &ValuesId, policy: &Policy, printer: &Printer) -> Done {
+async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy, printer: &Printer) -> Done {
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
     let progress = Progress::new(*printer);
     let _listening = progress.listen();
@@ -138,6 +138,20 @@ pub(crate) fn values(
     Ok(found.values)
 }
 
+/// Values that the host keeps.
+struct Kept {
+    /// Their name.
+    id: ValuesId,
+    /// The secret ones themselves: no build may show them.
+    secrets: Vec<String>,
+}
+
+/// Gives the values to the host.
+async fn keep(reach: &Reach, values: secrets::Values) -> Result<Kept, Failure> {
+    let secrets = values.secret_values().map(ToOwned::to_owned).collect();
+    Ok(Kept { id: reach.fleet.put_values(values.all, values.secrets).await?, secrets })
+}
+
 /// How careful this environment's deploys are.
 pub(crate) fn policy(reach: &Reach) -> Policy {
     let services = || reach.resolved.stack.services.values();
@@ -150,14 +164,14 @@ pub(crate) fn policy(reach: &Reach) -> Policy {
 
 /// The release this deploy would lead to, when the environment is on it already and well: then there is nothing to
 /// lock, to build or to record. Only looked for where no build command would have to run.
-async fn already(command: &Deploy, reach: &Reach, values: &ValuesId) -> Result<Option<Record>, Failure> {
+async fn already(command: &Deploy, reach: &Reach, values: &Kept) -> Result<Option<Record>, Failure> {
     let record = match (&command.release, command.rebuild) {
         (_, true) => None,
         (Some(text), false) => Some(reach.store()?.find(reach.app(), text)?),
         (None, false) => release::peek(&reach.resolved, &reach.project.text, &reach.project.folder, &reach.store()?),
     };
     let Some(record) = record else { return Ok(None) };
-    let wanted = Revision { release: record.release.clone(), values: values.clone() };
+    let wanted = Revision { release: record.release.clone(), values: values.id.clone() };
     let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);
     Ok(nothing_to_do(&journal, &observed, &wanted).then_some(record))
 }
@@ -181,7 +195,7 @@ fn unchanged(reach: &Reach, record: &Record, printer: &Printer) -> Done {
 async fn carry_out(
     command: &Deploy,
     reach: &Reach,
-    values: &ValuesId,
+    values: &Kept,
     progress: &Progress,
     policy: &Policy,
 ) -> Result<(Report, Option<Record>), Failure> {
@@ -195,7 +209,7 @@ async fn carry_out(
                 return Ok((report, None));
             }
         },
-        None => match build(command, reach, &mut deployment, progress).await? {
+        None => match build(command, reach, values, &mut deployment, progress).await? {
             Ok(built) => built.record,
             Err((step, error)) => {
                 progress.end();
@@ -207,7 +221,7 @@ async fn carry_out(
             }
         },
     };
-    let revision = Revision { release: record.release.clone(), values: values.clone() };
+    let revision = Revision { release: record.release.clone(), values: values.id.clone() };
     deployment.wanted(Some(revision), &record.version, record.number, record.commit.as_deref()).await?;
     let report = deployment.run(policy).await?;
     Ok((report, Some(record)))
@@ -217,11 +231,13 @@ async fn carry_out(
 async fn build(
     command: &Deploy,
     reach: &Reach,
+    values: &Kept,
     deployment: &mut Deploying<'_>,
     progress: &Progress,
 ) -> Result<Result<Built, (Step, BuildError)>, Failure> {
     let store = reach.store()?;
-    let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
+    let secrets = values.secrets.clone();
+    let options = BuildOptions { rebuild: command.rebuild, secrets, ..BuildOptions::default() };
     let pressed = progress.when_asked_to_stop(options.stop.clone());
     let compile = {
         let (resolved, project, options, progress) = (
@@ -328,13 +344,14 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
 }
 
 /// What a deploy would do.
-async fn dry_run(command: &Deploy, reach: &Reach, values: &ValuesId, printer: &Printer) -> Done {
+async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: &Printer) -> Done {
     let store = reach.store()?;
     let record = match &command.release {
         Some(text) => store.find(reach.app(), text)?,
         None => {
             let progress = Progress::new(*printer);
-            let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
+            let secrets = values.secrets.clone();
+            let options = BuildOptions { rebuild: command.rebuild, secrets, ..BuildOptions::default() };
             let built = release::build(
                 &reach.resolved,
                 &reach.project.text,
@@ -347,7 +364,7 @@ async fn dry_run(command: &Deploy, reach: &Reach, values: &ValuesId, printer: &P
             built?.record
         }
     };
-    let revision = Revision { release: record.release.clone(), values: values.clone() };
+    let revision = Revision { release: record.release.clone(), values: values.id.clone() };
     let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);
     let plan = plan(Some(&revision), committed(&journal).as_ref(), &observed, &[], &policy(reach), DeployKind::Deploy);
     if printer.json {

@@ -189,6 +189,61 @@ fn killed_servers_and_agents_lose_nothing() {
     assert_eq!(restarts, Some(1));
 }
 
+/// The version of the RabbitMQ of this machine, as in `3.10`.
+fn rabbitmq() -> String {
+    let list = std::fs::read_dir("/usr/lib/rabbitmq/lib").into_iter().flatten().flatten();
+    let versions =
+        list.filter_map(|entry| entry.file_name().to_str()?.strip_prefix("rabbitmq_server-").map(str::to_owned));
+    let version = versions.max().expect("RabbitMQ is not installed: apt-get install rabbitmq-server");
+    version.split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+/// A queue that was just opened again counts its letters a moment later.
+fn both(story: &Story) {
+    until("both letters", LONG, || (answer(story, "/letters") == "2").then_some(()));
+}
+
+#[test]
+fn a_queue_keeps_its_letters_through_kills_and_stops() {
+    let queue = format!("[queue.mq]\nengine = \"rabbitmq:{}\"\n", rabbitmq());
+    let story = Story::harbour_with("needs = [\"queue.mq\"]", &queue);
+    story.deploy();
+    assert_eq!(answer(&story, "/letters/add"), "1");
+    assert_eq!(answer(&story, "/letters/add"), "2");
+    let before = pid(&story, "queue.mq");
+    story.mark("two");
+    story.deploy();
+    assert_eq!(pid(&story, "queue.mq"), before);
+
+    // RabbitMQ itself takes up to three seconds to write down that a queue exists
+    let node = folder(&story).join("data/queue-mq/mnesia/harbour-dev-mq@localhost");
+    let quorum = node.join("quorum/harbour-dev-mq@localhost");
+    let tables = ["LATEST.LOG", "rabbit_durable_queue.DCD", "rabbit_durable_queue.DCL"].map(|name| node.join(name));
+    let names = |file: &PathBuf| has(&std::fs::read(file).unwrap_or_default(), &["letters".to_owned()]);
+    until("the queue is on the disk", LONG, || {
+        let members = ["names.dets", "meta.dets"].iter().all(|name| names(&quorum.join(name)));
+        (members && tables.iter().any(names)).then_some(())
+    });
+    story.kill(story.agent_pid().expect("an agent"));
+    story.kill(before);
+    until("another RabbitMQ", LONG, || (pid(&story, "queue.mq") != before).then_some(()));
+    both(&story);
+
+    let last = pid(&story, "queue.mq");
+    story.slipway(&["stop", "--yes"]).expect(0);
+    assert!(!alive(last), "it is stopped");
+    story.deploy();
+    both(&story);
+
+    let book = book(&story);
+    let words =
+        ["password", "admin_password"].map(|key| book["queue.mq"][key].as_str().expect("a password").to_owned());
+    let allowed = ["services.json", "queue-mq/rabbitmq.conf", "queue-mq/.erlang.cookie"];
+    assert_eq!(files_with(&story.home(), &words, &allowed), Vec::<PathBuf>::new());
+    let line = std::fs::read(format!("/proc/{}/cmdline", pid(&story, "queue.mq"))).expect("it runs");
+    assert!(!has(&line, &words));
+}
+
 #[test]
 fn passwords_are_in_no_log_and_on_no_command_line() {
     use std::os::unix::fs::PermissionsExt;

@@ -64,6 +64,8 @@ async fn main() {
         .route("/ships", get(async || told(ships(false).await)))
         .route("/ships/add", get(async || told(ships(true).await)))
         .route("/visits", get(async || told(visits().await)))
+        .route("/letters", get(async || told(letters(false).await)))
+        .route("/letters/add", get(async || told(letters(true).await)))
         .route("/env", get(async || std::env::var("GREETING").unwrap_or_default()))
         .route("/memory", get(async || memory_limit()))
         .route("/neighbour", get(async || neighbour().await))
@@ -150,6 +152,11 @@ async fn ships(add: bool) -> Result<String, Box<dyn std::error::Error + Send + S
     let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM ships").fetch_one(&mut database).await?;
     database.close().await?;
     Ok(count.to_string())
+}
+
+/// How many letters the queue `AMQP_URL` holds, one more if asked.
+async fn letters(add: bool) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(stories::amqp::letters(&std::env::var("AMQP_URL")?, add).await?.to_string())
 }
 
 /// How often this was asked, counted in the cache `REDIS_URL`.

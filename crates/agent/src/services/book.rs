@@ -24,6 +24,9 @@ pub(crate) struct Entry {
     pub(crate) engine: Engine,
     /// On 127.0.0.1.
     pub(crate) port: u16,
+    /// Further ports of the server's own, there too.
+    #[serde(default)]
+    pub(crate) more_ports: Vec<u16>,
     /// The application's user, and its database.
     pub(crate) user: String,
     /// The application's password.
@@ -39,7 +42,13 @@ impl Entry {
         match engine {
             Engine::Postgres => format!("postgres://{user}:{password}@127.0.0.1:{port}/{user}"),
             Engine::Redis => format!("redis://:{password}@127.0.0.1:{port}/0"),
+            Engine::Rabbitmq => format!("amqp://{user}:{password}@127.0.0.1:{port}"),
         }
+    }
+
+    /// Every port.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = u16> {
+        std::iter::once(self.port).chain(self.more_ports.iter().copied())
     }
 
     /// What must never be shown.
@@ -66,7 +75,7 @@ impl Book {
 
     /// Keeps the ports from being given out to others.
     pub(crate) fn keep(&mut self, ports: &Ports) {
-        self.kept = self.entries.values().map(|entry| (entry.port, ports.keep(entry.port))).collect();
+        self.kept = self.entries.values().flat_map(Entry::ports).map(|port| (port, ports.keep(port))).collect();
     }
 
     /// How a server is reached.
@@ -84,28 +93,33 @@ impl Book {
         if let Some(entry) = self.entries.get(&definition.name) {
             return Ok(entry.clone());
         }
-        let port = ports.take(ports::INSTANCES)?;
+        let taken = take(definition.engine, ports)?;
         let secret = || secrets::generate(0).expose().to_owned();
         let entry = Entry {
             engine: definition.engine,
-            port: port.number(),
+            port: taken.first().map(Port::number).unwrap_or_default(),
+            more_ports: taken.iter().skip(1).map(Port::number).collect(),
             user: user(app),
             password: secret(),
             admin_password: secret(),
         };
         self.replace(&definition.name, &entry)?;
-        self.kept.insert(entry.port, port);
+        self.kept.extend(taken.into_iter().map(|port| (port.number(), port)));
         Ok(entry)
     }
 
-    /// Gives a server another port: somebody else listens on its own.
+    /// Gives a server other ports: somebody else listens on its own.
     pub(crate) fn renumber(&mut self, name: &ResourceRef, ports: &Ports) -> Result<(), Error> {
-        let Some(entry) = self.entries.get(name) else { return Ok(()) };
-        let port = ports.take(ports::INSTANCES)?;
-        let (old, entry) = (entry.port, Entry { port: port.number(), ..entry.clone() });
+        let Some(old) = self.entries.get(name).cloned() else { return Ok(()) };
+        let taken = take(old.engine, ports)?;
+        let entry = Entry {
+            port: taken.first().map(Port::number).unwrap_or_default(),
+            more_ports: taken.iter().skip(1).map(Port::number).collect(),
+            ..old.clone()
+        };
         self.replace(name, &entry)?;
-        self.kept.remove(&old);
-        self.kept.insert(entry.port, port);
+        self.kept.retain(|port, _| old.ports().all(|old| old != *port));
+        self.kept.extend(taken.into_iter().map(|port| (port.number(), port)));
         Ok(())
     }
 
@@ -117,6 +131,13 @@ impl Book {
         self.entries = entries;
         Ok(())
     }
+}
+
+/// As many ports as a server listens on.
+fn take(engine: Engine, ports: &Ports) -> Result<Vec<Port>, Error> {
+    // RabbitMQ's nodes talk to each other, and find each other's port, on two more.
+    let count = if engine == Engine::Rabbitmq { 3 } else { 1 };
+    (0..count).map(|_| ports.take(ports::INSTANCES)).collect()
 }
 
 /// The user and the database of an application: its name, unless the server has one of that name itself.

@@ -13,6 +13,8 @@ pub(crate) enum Engine {
     Postgres,
     /// Redis.
     Redis,
+    /// RabbitMQ.
+    Rabbitmq,
 }
 
 /// One server. Two that are equal need no restart.
@@ -60,6 +62,17 @@ impl Definition {
                 cpu_millis: None,
             });
         }
+        for (name, queue) in stack.queues.iter().filter(|(_, queue)| queue.url.is_none()) {
+            let Some(("rabbitmq", version)) = queue.engine.split_once(':') else { continue };
+            found.push(Self {
+                name: ResourceRef { kind: Kind::Queue, name: name.clone() },
+                engine: Engine::Rabbitmq,
+                version: version.to_owned(),
+                settings: BTreeMap::new(),
+                memory: None,
+                cpu_millis: None,
+            });
+        }
         found
     }
 
@@ -78,6 +91,7 @@ impl Definition {
         let name = match self.engine {
             Engine::Postgres => "postgres",
             Engine::Redis => "redis",
+            Engine::Rabbitmq => "rabbitmq",
         };
         format!("{name}:{}", self.version)
     }
@@ -111,6 +125,8 @@ mod tests {
             [cache.redis]
             engine = "redis:7"
             memory = "64Mi"
+            [queue.mq]
+            engine = "rabbitmq:3.12"
             [environment.dev]
             target = "local"
         "#;
@@ -118,7 +134,12 @@ mod tests {
         let found = Definition::all(&loaded.resolved);
         let lines: Vec<String> =
             found.iter().map(|one| format!("{} {} {:?}", one.id(), one.engine_text(), one.memory)).collect();
-        assert_eq!(lines, ["database-main postgres:15.4 Some(536870912)", "cache-redis redis:7 Some(67108864)"]);
+        let expected = [
+            "database-main postgres:15.4 Some(536870912)",
+            "cache-redis redis:7 Some(67108864)",
+            "queue-mq rabbitmq:3.12 None",
+        ];
+        assert_eq!(lines, expected);
         assert_eq!(found[0].major(), "15");
         assert_eq!(found[0].settings["max_connections"], "50");
     }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Definition, definition::Engine, postgres, redis};
+use super::{Definition, definition::Engine, postgres, rabbitmq, redis};
 use crate::{environment::Environment, error::Error, revision::Loaded};
 
 /// How long a program may take to tell its version.
@@ -29,10 +29,11 @@ pub(crate) async fn check(environment: &Environment, loaded: &Loaded, reasons: &
             match definition.engine {
                 Engine::Postgres => postgres::find_programs(definition.major()).await.map(drop),
                 Engine::Redis => redis::find_program(definition.major()).await.map(drop),
+                Engine::Rabbitmq => rabbitmq::find_program(&definition).map(drop),
             },
             match definition.engine {
                 Engine::Postgres => postgres::check(&definition, &data),
-                Engine::Redis => Ok(()),
+                Engine::Redis | Engine::Rabbitmq => Ok(()),
             },
         ];
         reasons
@@ -48,6 +49,7 @@ pub(super) fn account(engine: Engine) -> Result<Option<Account>, Error> {
     let name = match engine {
         Engine::Postgres => "postgres",
         Engine::Redis => "redis",
+        Engine::Rabbitmq => "rabbitmq",
     };
     let user = nix::unistd::User::from_name(name)
         .map_err(|error| Error::failed(format!("cannot look for user `{name}`: {error}")))?;

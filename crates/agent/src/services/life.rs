@@ -152,7 +152,7 @@ impl Life {
         self.environment.services.tell(DataService {
             name: self.definition.name.clone(),
             host: HOST_NAME.to_owned(),
-            engine: self.definition.engine_text(),
+            engine: server::name(&self.definition),
             state,
             restarts: self.restarts + record.as_ref().map_or(0, |record| record.generation.saturating_sub(1)),
             pid: record.as_ref().map(|record| record.pid),
@@ -202,7 +202,7 @@ impl Life {
         let began = Instant::now();
         let free = || {
             let book = self.environment.services.book();
-            book.find(&self.definition.name).is_none_or(|entry| crate::ports::is_free(entry.port))
+            book.find(&self.definition.name).is_none_or(|entry| entry.ports().all(crate::ports::is_free))
         };
         while !free() {
             if began.elapsed() > LINGER {

@@ -20,6 +20,7 @@ mod install;
 mod keeper;
 mod life;
 mod postgres;
+mod rabbitmq;
 mod redis;
 mod server;
 mod state;

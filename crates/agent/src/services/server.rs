@@ -12,7 +12,7 @@ use super::{
     book::Entry,
     definition::Engine,
     install::{self, Account},
-    postgres, redis,
+    postgres, rabbitmq, redis,
 };
 use crate::{
     environment::Environment,
@@ -62,14 +62,19 @@ pub(super) async fn prepare(
     let argv = match definition.engine {
         Engine::Postgres => postgres::prepare(&work).await?,
         Engine::Redis => redis::prepare(&work).await?,
+        Engine::Rabbitmq => rabbitmq::prepare(&work)?,
     };
     let mut spec = work.spec(argv, logs(environment, definition));
     spec.keep = true;
     spec.stop_ms = u64::try_from(STOP.as_millis()).unwrap_or(u64::MAX);
-    if definition.engine == Engine::Postgres {
-        // TERM would wait for all clients to leave. Source: PostgreSQL documentation, section 19.5.
-        spec.stop_signal = shim::StopSignal::Interrupt;
-        spec.limits.memory = definition.memory;
+    match definition.engine {
+        Engine::Postgres => {
+            // TERM would wait for all clients to leave. Source: PostgreSQL documentation, section 19.5.
+            spec.stop_signal = shim::StopSignal::Interrupt;
+            spec.limits.memory = definition.memory;
+        }
+        Engine::Redis => {}
+        Engine::Rabbitmq => rabbitmq::complete(&work, &mut spec),
     }
     spec.limits.cpu_millis = definition.cpu_millis;
     Ok(spec)
@@ -80,6 +85,19 @@ pub(super) async fn answers(entry: &Entry, is_set_up: &mut bool) -> Result<(), S
     match entry.engine {
         Engine::Postgres => postgres::answers(entry, is_set_up).await,
         Engine::Redis => redis::answers(entry).await,
+        Engine::Rabbitmq => rabbitmq::answers(entry).await,
+    }
+}
+
+/// Its engine as a person reads it, with the installed version where that is another.
+pub(super) fn name(definition: &Definition) -> String {
+    let asked = definition.engine_text();
+    match definition.engine {
+        Engine::Rabbitmq => match rabbitmq::find_program(definition) {
+            Ok(found) if !found.version.starts_with(&definition.version) => format!("{asked} ({})", found.version),
+            _ => asked,
+        },
+        Engine::Postgres | Engine::Redis => asked,
     }
 }
 

@@ -42,7 +42,9 @@ pub(crate) struct Project {
 impl Place {
     /// From the command line.
     pub(crate) fn new(common: Common) -> Self {
-        Self { file: common.file, env: common.env, home: common.home }
+        // an empty variable of the environment is as good as none
+        let env = common.env.filter(|name| !name.is_empty());
+        Self { file: common.file, env, home: common.home }
     }
 
     /// Finds and reads the stack file: the one named, or `slipway.toml` here or in a folder above.

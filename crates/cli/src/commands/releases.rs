@@ -48,6 +48,10 @@ pub(crate) async fn run(command: &Releases, place: &Place, printer: &Printer) ->
             reach.fleet.launch().await?;
             let pinned = reach.pinned().await?;
             let count = store.records(reach.app())?.len();
+            if count <= *keep {
+                printer.say(format_args!("{} nothing to remove: there are {count} releases", paint(GOOD, "ok")));
+                return Ok(Exit::Done);
+            }
             printer
                 .confirm(&format!("Remove all but the newest {keep} of {count} releases of {}?", reach.app()), *yes)?;
             let pruned = store.prune(reach.app(), *keep, &pinned)?;

@@ -50,15 +50,21 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
     // from before the first build on, so that no change is missed
     let (changes, mut changed) = mpsc::unbounded_channel();
     let watching = if command.no_watch || command.once { None } else { Some(watch(&reach, changes)?) };
+    let began = jiff::Timestamp::now();
     let first = first(&reach, printer).await;
     if command.once {
         return first;
     }
-    if let Err(failure) = first {
-        if matches!(failure.exit(), Exit::Usage | Exit::Contract | Exit::Locked) || command.no_watch {
-            return Err(failure);
+    match first {
+        // nothing runs, and no change will be seen that could mend it
+        Ok(exit @ (Exit::Failed | Exit::RolledBack)) if command.no_watch => return Ok(exit),
+        Ok(_) => {}
+        Err(failure) => {
+            if matches!(failure.exit(), Exit::Usage | Exit::Contract | Exit::Locked) || command.no_watch {
+                return Err(failure);
+            }
+            draw::failure(&failure, printer);
         }
-        draw::failure(&failure, printer);
     }
     printer.say(paint(
         DIM,
@@ -68,7 +74,7 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
             "   Ctrl-C stops everything"
         },
     ));
-    let following = tokio::spawn(follow(reach.fleet.clone(), *printer));
+    let following = tokio::spawn(follow(reach.fleet.clone(), began, *printer));
     loop {
         tokio::select! {
             _ = interrupted.recv() => break,
@@ -137,13 +143,14 @@ fn watch(reach: &Reach, changes: mpsc::UnboundedSender<()>) -> Result<notify::Re
     Ok(watcher)
 }
 
-/// Prints the application's output as it comes, also after the agent was restarted.
-async fn follow(fleet: fleet::Local, printer: Printer) {
-    let mut query = LogQuery { service: None, lines: Some(20), follow: true };
+/// Prints the application's output from `since` on as it comes, also after the agent was restarted.
+async fn follow(fleet: fleet::Local, since: jiff::Timestamp, printer: Printer) {
+    let mut query = LogQuery { service: None, lines: Some(1000), follow: true };
     loop {
         if let Ok(mut lines) = fleet.client().logs(fleet.scope(), &query).await {
             while let Some(Ok(line)) = lines.next().await {
-                if logs::print(&line, &printer).is_err() {
+                // what an earlier session wrote is for `slipway logs`
+                if line.at >= since && logs::print(&line, &printer).is_err() {
                     return;
                 }
             }

@@ -173,7 +173,13 @@ async fn until_ready(
         }
         if began.elapsed() >= deadline {
             let path = probe.path.as_deref().unwrap_or("its port");
-            let failure = answer.err().map(|failure| format!(": {failure}")).unwrap_or_default();
+            let failure = match answer.err() {
+                Some(failure @ ProbeFailure::Connect(_)) if inside.is_none() => {
+                    format!(": {failure}; its program must listen on the port it is told in PORT ({})", address.port())
+                }
+                Some(failure) => format!(": {failure}"),
+                None => String::new(),
+            };
             return Err(Unfit {
                 why: format!("it was not ready within {} s, asked at {path}{failure}", deadline.as_secs_f64()),
                 hopeless: true,

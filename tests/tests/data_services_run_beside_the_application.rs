@@ -109,6 +109,9 @@ fn they_start_before_the_application_and_outlive_its_releases() {
     assert_eq!(status["main"]["applied"].as_array().map(Vec::len), Some(1), "{status}");
     let health = story.slipway(&["health", "--json"]).expect(0).json();
     assert_eq!(health["checks"]["database"]["status"], "healthy", "{health}");
+    assert_eq!(health["checks"]["cache.redis"]["status"], "healthy", "{health}");
+    let logs = story.slipway(&["logs", "database.main"]).expect(0);
+    assert!(logs.stdout.contains("ready to accept connections"), "{}", logs.stdout);
 
     // a deploy leaves them alone
     let before = (pid(&story, "database.main"), pid(&story, "cache.redis"));
@@ -303,7 +306,15 @@ fn what_is_not_installed_is_named_with_its_command_before_anything_happens() {
     assert!(said.contains("Redis 2 is not installed"), "both at once: {said}");
     assert!(!folder(&story).join("data/database-main").exists(), "nothing was begun");
 
-    let story = Story::harbour_with("", "[database.main]\nengine = \"postgres:99\"\nsettings = { port = \"1\" }\n");
-    let refused = story.slipway(&["deploy", "--yes"]).expect(1);
-    assert!(refused.stderr.contains("setting `port` is Slipway's"), "{}", refused.stderr);
+    for (settings, reason) in [
+        ("port = \"1\"", "setting `port` is Slipway's"),
+        ("max_connexions = \"1\"", "has no setting `max_connexions`"),
+        ("max_connections = \"0\"", "write 1 to 262143"),
+    ] {
+        let story = Story::harbour_with("", &tables(settings));
+        story.write("migrations/001_ships.up.sql", "CREATE TABLE ships (id SERIAL PRIMARY KEY, name TEXT NOT NULL);");
+        let refused = story.slipway(&["deploy", "--yes"]).expect(1);
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+        assert!(!folder(&story).join("data/database-main").exists(), "nothing was begun");
+    }
 }

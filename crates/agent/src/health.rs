@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use engine::desired::{Desired, Instance, InstanceState};
-use observe::health::{self, About, Memory, Report, Status};
+use observe::health::{self, About, DatabaseCheck, Memory, Report, Status};
 use stack::Revision;
 
-use crate::{bindings, environment::Environment, error::Error, host::Host, revision::Loaded};
+use crate::{bindings, environment::Environment, error::Error, host::Host, revision::Loaded, services};
 
 /// Longest wait for a database: the report is due within 2 s (S4.P4).
 const PATIENCE: Duration = Duration::from_millis(1_500);
@@ -27,12 +27,14 @@ pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> 
     let mut checks = Vec::new();
     for name in loaded.resolved.stack.databases.keys() {
         let url = bindings::database_url(&loaded, name, &environment.place(&revision));
-        checks.push((name.to_string(), async move {
-            let url = url.map_err(|error| error.to_string())?;
-            migrate::check_connection(&url, PATIENCE).await.map(drop)
-        }));
+        checks.push((name.to_string(), ask(url.map(Asked::Database))));
     }
-    let answers = health::collect(checks, PATIENCE).await;
+    let count = checks.len();
+    for (name, entry) in services::stores(environment, &loaded) {
+        checks.push((name.to_string(), ask(Ok(Asked::Store(Box::new(entry))))));
+    }
+    let mut answers = health::collect(checks, PATIENCE).await;
+    let stores = answers.split_off(count);
     let instances: Vec<Instance> =
         environment.instances().into_values().filter(|instance| instance.revision == revision).collect();
     let began = instances.iter().filter_map(|instance| instance.started_at).min();
@@ -41,7 +43,28 @@ pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> 
     let about = About { version: loaded.version.clone(), uptime, now };
     let mut report = health::judge(about, answers, memory(&loaded, &instances));
     report.status = report.status.max(of_instances(&loaded, &instances));
+    for answer in stores {
+        let status = if answer.result.is_ok() { Status::Healthy } else { Status::Degraded };
+        report.status = report.status.max(status);
+        let response_time = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX);
+        report.checks.more.insert(answer.name, DatabaseCheck { status, response_time, reason: answer.result.err() });
+    }
     Ok(report)
+}
+
+/// What is asked how it is.
+enum Asked {
+    /// A database, at its address.
+    Database(String),
+    /// A cache or queue that this host runs.
+    Store(Box<services::Entry>),
+}
+
+async fn ask(what: Result<Asked, Error>) -> Result<(), String> {
+    match what.map_err(|error| error.to_string())? {
+        Asked::Database(url) => migrate::check_connection(&url, PATIENCE).await.map(drop),
+        Asked::Store(entry) => services::answers(&entry).await,
+    }
 }
 
 /// The revision most visitors get.

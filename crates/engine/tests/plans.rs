@@ -49,6 +49,7 @@ fn reached(desired: &Desired, replicas: u32) -> Observed {
         instances: running.flat_map(|revision| (0..replicas).map(move |number| instance(revision, number))).collect(),
         serving: desired.traffic.clone(),
         traffic: BTreeMap::new(),
+        services: Vec::new(),
         troubles: vec![],
     }
 }

@@ -59,7 +59,8 @@ pub struct Checks {
     /// Memory of the process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryCheck>,
-    /// Further databases, by `database.<name>`.
+    /// Further databases, by `database.<name>`, and in a report of a whole environment also `cache.<name>` and
+    /// `queue.<name>`.
     #[serde(flatten, deserialize_with = "databases_only")]
     pub more: BTreeMap<String, DatabaseCheck>,
 }

@@ -27,13 +27,12 @@ pub(crate) async fn check(environment: &Environment, loaded: &Loaded, reasons: &
         let checks = [
             account(definition.engine).map(drop),
             match definition.engine {
-                Engine::Postgres => postgres::find_programs(definition.major()).await.map(drop),
+                Engine::Postgres => match postgres::find_programs(definition.major()).await {
+                    Ok(programs) => postgres::check(&definition, &data, &programs).await,
+                    Err(error) => Err(error),
+                },
                 Engine::Redis => redis::find_program(definition.major()).await.map(drop),
                 Engine::Rabbitmq => rabbitmq::find_program(&definition).map(drop),
-            },
-            match definition.engine {
-                Engine::Postgres => postgres::check(&definition, &data),
-                Engine::Redis | Engine::Rabbitmq => Ok(()),
             },
         ];
         reasons

@@ -25,9 +25,9 @@ mod redis;
 mod server;
 mod state;
 
-pub(crate) use book::Book;
 pub use book::service_url;
+pub(crate) use book::{Book, Entry};
 pub(crate) use definition::Definition;
 pub(crate) use install::check;
 pub(crate) use keeper::{run, stop_all};
-pub(crate) use state::{Services, ensure, wait_for_needs};
+pub(crate) use state::{Services, answers, ensure, stores, wait_for_needs};

@@ -76,8 +76,9 @@ fn installed() -> BTreeMap<String, PathBuf> {
     found
 }
 
-/// Whether the data in `folder` are of this version, and the settings can be written down.
-pub(super) fn check(definition: &Definition, folder: &Path) -> Result<(), Error> {
+/// Whether the data in `folder` are of this version, and the settings can be written down. `programs` tell which ones
+/// there are.
+pub(super) async fn check(definition: &Definition, folder: &Path, programs: &Path) -> Result<(), Error> {
     if let Some(of) = data_version(folder)
         && of != definition.major()
     {
@@ -97,7 +98,71 @@ pub(super) fn check(definition: &Definition, folder: &Path) -> Result<(), Error>
             return Err(Error::failed(format!("setting `{name}` cannot be written down; write a name and one line")));
         }
     }
+    if definition.settings.is_empty() {
+        return Ok(());
+    }
+    // A server that does not know a setting does not start, and then it is too late to say so.
+    let known = describe(programs).await?;
+    for (name, value) in definition.settings.iter().filter(|(name, _)| !name.contains('.')) {
+        let Some(setting) = known.get(name) else {
+            return Err(Error::failed(format!(
+                "PostgreSQL {} has no setting `{name}` that a file may set; remove it, or correct its name",
+                definition.major()
+            )));
+        };
+        setting.check(name, value)?;
+    }
     Ok(())
+}
+
+/// What a server says of one of its settings.
+#[derive(Debug, PartialEq, Eq)]
+struct Setting {
+    /// `BOOLEAN`, `INTEGER`, `REAL`, `STRING` or `ENUM`.
+    kind: String,
+    /// Least and largest number, when it is one.
+    range: Option<(i64, i64)>,
+}
+
+impl Setting {
+    /// Refuses what the server surely would.
+    fn check(&self, name: &str, value: &str) -> Result<(), Error> {
+        let words = ["on", "off", "true", "false", "yes", "no", "1", "0"];
+        let wrong = match (self.kind.as_str(), self.range) {
+            ("BOOLEAN", _) if !words.contains(&value.to_ascii_lowercase().as_str()) => "write `on` or `off`".to_owned(),
+            ("INTEGER" | "REAL", _)
+                if !value.starts_with(|first: char| first.is_ascii_digit() || "-.".contains(first)) =>
+            {
+                "write a number, with its unit if it has one".to_owned()
+            }
+            ("INTEGER", Some((least, most)))
+                if value.parse::<i64>().is_ok_and(|number| !(least..=most).contains(&number)) =>
+            {
+                format!("write {least} to {most}")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::failed(format!("setting `{name}` is `{value}`; {wrong}")))
+    }
+}
+
+/// The settings a file may set, by name. Source: PostgreSQL documentation, `postgres --describe-config`.
+async fn describe(programs: &Path) -> Result<BTreeMap<String, Setting>, Error> {
+    let program = programs.join("postgres");
+    let output = tokio::process::Command::new(&program).arg("--describe-config").kill_on_drop(true).output();
+    let output =
+        tokio::time::timeout(PATIENCE, output).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+    let output = output.map_err(Error::file("run", &program))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(described).collect())
+}
+
+fn described(line: &str) -> Option<(String, Setting)> {
+    let mut columns = line.split('\t');
+    let name = columns.next()?.to_owned();
+    let kind = columns.nth(2)?.to_owned();
+    let least = columns.nth(1).and_then(|least| least.parse().ok());
+    let most = columns.next().and_then(|most| most.parse().ok());
+    Some((name, Setting { kind, range: least.zip(most) }))
 }
 
 fn data_version(folder: &Path) -> Option<String> {
@@ -108,7 +173,7 @@ fn data_version(folder: &Path) -> Option<String> {
 /// Makes the first data unless there are some, writes the settings, and says what is started.
 pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
     let programs = find_programs(work.definition.major()).await?;
-    check(work.definition, &work.data)?;
+    check(work.definition, &work.data, &programs).await?;
     if data_version(&work.data).is_none() {
         initialise(work, &programs).await?;
     }
@@ -201,4 +266,24 @@ pub(super) async fn answers(entry: &Entry, is_set_up: &mut bool) -> Result<(), S
     // An agent that was killed between the first start and the setup left this to be done.
     *is_set_up = answer.is_ok();
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_the_server_would_refuse_are_refused_before() {
+        let line = "max_connections\tpostmaster\tConnections\tINTEGER\t0\t1\t262143\tSets the maximum.\t";
+        let (name, setting) = described(line).unwrap();
+        assert_eq!((name.as_str(), setting.range), ("max_connections", Some((1, 262_143))));
+        setting.check(&name, "40").unwrap();
+        assert!(setting.check(&name, "0").unwrap_err().to_string().ends_with("write 1 to 262143"));
+        assert!(setting.check(&name, "many").unwrap_err().to_string().contains("write a number"));
+        let (name, setting) = described("fsync\tsighup\tWAL\tBOOLEAN\tFALSE\t\t\tForces.\t").unwrap();
+        setting.check(&name, "On").unwrap();
+        assert!(setting.check(&name, "sometimes").unwrap_err().to_string().contains("write `on` or `off`"));
+        let (name, setting) = described("work_mem\tuser\tMemory\tINTEGER\t0\t64\t2147483647\tSets.\t").unwrap();
+        setting.check(&name, "4MB").unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use stack::{ResourceName, ResourceRef, Revision};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Book, Definition};
+use super::{Book, Definition, Entry, server};
 use crate::{environment::Environment, error::Error, host::Host, revision::Loaded};
 
 /// How long a task or an instance waits for a server that starts. A first start writes some 40 MB.
@@ -153,4 +153,19 @@ pub(crate) async fn wait_for_needs(
         () = leave.cancelled() => Err(Error::failed("it is not wanted any more")),
         ready = environment.services.wait(&names) => ready,
     }
+}
+
+/// The caches and queues of a revision that this host runs, and how they are reached.
+pub(crate) fn stores(environment: &Environment, loaded: &Loaded) -> Vec<(ResourceRef, Entry)> {
+    let names = Definition::all(&loaded.resolved).into_iter().map(|one| one.name);
+    let book = environment.services.book();
+    names
+        .filter(|name| name.kind != stack::Kind::Database)
+        .filter_map(|name| Some((name.clone(), book.find(&name)?.clone())))
+        .collect()
+}
+
+/// Whether a server lets the application in.
+pub(crate) async fn answers(entry: &Entry) -> Result<(), String> {
+    server::answers(entry, &mut true).await
 }

@@ -118,7 +118,7 @@ impl std::fmt::Debug for Spec {
     }
 }
 
-/// Where a program finds the folder its spec hands it. Source: proc_pid_fd(5).
+/// Where a program finds the folder its spec hands it. Source: `proc_pid_fd(5)`.
 pub const HANDED_FOLDER: &str = "/proc/self/fd/10";
 
 /// The descriptor behind [`HANDED_FOLDER`].

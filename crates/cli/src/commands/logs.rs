@@ -2,6 +2,7 @@
 
 use agent::{LogQuery, protocol::LogLine};
 use anstyle::{AnsiColor, Style};
+use stack::Kind;
 
 use crate::{
     context::{Place, Reach},
@@ -12,7 +13,7 @@ use crate::{
 /// Print the application's output.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
-    /// Only of this service, job or function
+    /// Only of this service, job or function, or of a server, as in `database.main`
     name: Option<String>,
     /// How many lines of the past
     #[arg(long, short = 'n', default_value_t = 100, value_name = "COUNT")]
@@ -52,7 +53,10 @@ fn unknown(reach: &Reach, name: &str) -> Option<Failure> {
         .chain(stack.jobs.keys())
         .map(stack::ResourceName::as_str)
         .collect();
-    if names.contains(&name) {
+    let servers = stack.databases.keys().map(|name| (Kind::Database, name));
+    let servers = servers.chain(stack.caches.keys().map(|name| (Kind::Cache, name)));
+    let mut servers = servers.chain(stack.queues.keys().map(|name| (Kind::Queue, name)));
+    if names.contains(&name) || servers.any(|(kind, server)| name == format!("{kind}.{server}")) {
         return None;
     }
     let failure = Failure::usage(format!("no service, job or function `{name}` in {}", reach.resolved.name));

@@ -13,6 +13,7 @@ use engine::{
     watcher::{Progress as Seen, Watcher},
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, paint};
 
@@ -42,11 +43,15 @@ impl Progress {
         Self { printer, line, stop, noted: String::new() }
     }
 
-    /// Listens for Ctrl-C while the answer lives: the first is a request to stop safely, the second an order.
+    /// Listens for Ctrl-C, and for a CI system or a closed terminal that ends this program, while the answer lives: the
+    /// first is a request to stop safely, the second an order.
     pub(crate) fn listen(&self) -> Listening {
         let progress = self.clone();
+        let asked = Stopping::new();
         Listening(tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
+            let Ok(mut asked) = asked else { return };
+            loop {
+                asked.wait().await;
                 if progress.stop.swap(true, Ordering::Relaxed) {
                     progress.end();
                     std::process::exit(130);
@@ -108,6 +113,45 @@ impl Progress {
             line.enable_steady_tick(Duration::from_millis(120));
         }
     }
+}
+
+/// What asks this program to end: Ctrl-C, a supervisor's TERM, a terminal that closes.
+#[derive(Debug)]
+pub(crate) struct Stopping {
+    interrupt: Signal,
+    terminate: Signal,
+    /// Not under `nohup`, which asks to go on without the terminal.
+    hangup: Option<Signal>,
+}
+
+impl Stopping {
+    /// Listens from now on.
+    pub(crate) fn new() -> std::io::Result<Self> {
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
+    }
+
+    /// Until it is asked.
+    pub(crate) async fn wait(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = hangup => {}
+        }
+    }
+}
+
+/// Whether this program was started to ignore HUP. Source: `proc_pid_status(5)`, signal 1 is the lowest bit.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Ends with the deploy it listened for.

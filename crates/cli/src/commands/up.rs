@@ -19,6 +19,7 @@ use crate::{
     draw,
     exit::{Done, Exit, Failure},
     printer::{BAD, DIM, GOOD, Printer, paint},
+    progress::Stopping,
 };
 
 /// Run the application here.
@@ -40,8 +41,7 @@ const RESULTS: [&str; 6] = [".git", ".slipway", "target", "node_modules", ".venv
 
 /// Builds, migrates, seeds, starts, follows.
 pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done {
-    let mut interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())
-        .map_err(|error| Failure::new(format!("cannot wait for Ctrl-C: {error}")))?;
+    let mut stopping = Stopping::new().map_err(|error| Failure::new(format!("cannot wait for Ctrl-C: {error}")))?;
     let reach = place.reach()?;
     if reach.resolved.environment.target != TargetKind::Local {
         return Err(Failure::usage(format!("environment {} is not on this machine", reach.resolved.name))
@@ -77,7 +77,7 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
     let following = tokio::spawn(follow(reach.fleet.clone(), began, *printer));
     loop {
         tokio::select! {
-            _ = interrupted.recv() => break,
+            () = stopping.wait() => break,
             Some(()) = changed.recv() => {
                 // wait until an editor or a checkout has written everything
                 while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|change| change.is_some()) {}

@@ -294,7 +294,7 @@ fn a_migration_and_a_job_run_in_the_image_of_their_service() {
 #[test]
 fn a_service_without_a_health_path_is_ready_when_something_listens_in_its_container() {
     let docker = Docker::start();
-    let story = project("image = \"harbour:1\"", "");
+    let story = project("image = \"harbour:1\"\nstop = \"1s\"", "");
     let stack = story.read("slipway.toml");
     let without: Vec<&str> = stack.lines().filter(|line| !line.starts_with("health")).collect();
     story.write("slipway.toml", &without.join("\n"));
@@ -311,6 +311,16 @@ fn a_service_without_a_health_path_is_ready_when_something_listens_in_its_contai
     assert_ne!(failed.code, 0, "{}", failed.stderr);
     assert!(failed.stderr.contains("exited with code 0"), "{}", failed.stderr);
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
+
+    // one that does not end when it is told to is ended all the same, and its container with it
+    let mut visitor = std::net::TcpStream::connect(story.address).expect("a connection");
+    let request = b"GET /work?ms=60000 HTTP/1.1\r\nHost: harbour.test\r\n\r\n";
+    std::io::Write::write_all(&mut visitor, request).expect("a request");
+    let began = std::time::Instant::now();
+    docker.slipway(&story, &["stop", "--yes"]).expect(0);
+    assert_eq!(docker.containers(), Vec::<String>::new());
+    assert!(began.elapsed() > Duration::from_secs(1) && began.elapsed() < Duration::from_secs(20));
+    drop(visitor);
 }
 
 #[test]

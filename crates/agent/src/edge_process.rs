@@ -247,7 +247,11 @@ pub(crate) async fn run(host: Arc<Host>) {
 /// `false`: to be tried again.
 async fn bring(edge: &Edge, kept: &mut Kept, number: u64, made: Arc<Made>) -> bool {
     let before = edge.state();
-    let unchanged = kept.confirmed && kept.unwritten.is_none() && kept.running.is_some() && before.refused.is_empty() && before.made == made;
+    let unchanged = kept.confirmed
+        && kept.unwritten.is_none()
+        && kept.running.is_some()
+        && before.refused.is_empty()
+        && before.made == made;
     if unchanged && before.trouble.is_none() {
         edge.applied.send_modify(|applied| applied.number = number);
         return true;

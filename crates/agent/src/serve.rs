@@ -37,9 +37,8 @@ pub fn main(options: Options) -> ExitCode {
         .try_init();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build();
-    let served = runtime
-        .map_err(|error| Error::failed(format!("cannot start the runtime: {error}")))
-        .and_then(|runtime| {
+    let served =
+        runtime.map_err(|error| Error::failed(format!("cannot start the runtime: {error}"))).and_then(|runtime| {
             let served = runtime.block_on(serve(options.home));
             // What still waits for a disk or a database is given up.
             runtime.shutdown_timeout(Duration::from_secs(1));

@@ -165,7 +165,8 @@ async fn a_new_version_replaces_agent_and_edge_without_losing_a_visitor() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_agent_killed_at_any_moment_of_a_change_loses_neither_the_change_nor_a_visitor() {
     let mut bed = Bed::new().await;
-    let revisions = [bed.revision(TWO, &[("version", "1")], &[]).await, bed.revision(TWO, &[("version", "2")], &[]).await];
+    let revisions =
+        [bed.revision(TWO, &[("version", "1")], &[]).await, bed.revision(TWO, &[("version", "2")], &[]).await];
     bed.deploy(&revisions[0]).await;
     bed.kill_agent();
     agent::launch(binary(), &bed.home).await.unwrap();
@@ -193,8 +194,10 @@ async fn an_agent_killed_at_any_moment_of_a_change_loses_neither_the_change_nor_
         bed.insist(&[old, new], &[(new, 100)]).await;
         bed.settled("the new serves", |seen| seen.serving.get(new) == Some(&100)).await;
         bed.insist(&[new], &[(new, 100)]).await;
-        bed.settled("the old is gone", |seen| seen.instances.len() == 2 && seen.instances.iter().all(|one| one.revision == *new))
-            .await;
+        bed.settled("the old is gone", |seen| {
+            seen.instances.len() == 2 && seen.instances.iter().all(|one| one.revision == *new)
+        })
+        .await;
         killer.await.unwrap();
     }
     let folders = std::fs::read_dir(bed.folder().join("instances")).unwrap().count();

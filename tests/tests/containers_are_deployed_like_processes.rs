@@ -346,9 +346,20 @@ fn an_image_of_a_private_store_is_fetched_by_its_digest() {
         digest
     });
 
+    // a deploy of the same changes nothing, and one after the tag has moved in the store brings the new image
+    let same = ids(&docker);
+    docker.deploy(&story);
+    assert_eq!(ids(&docker), same);
+    docker.harbour(&story, &name, "three");
+    docker.run(&["push", "--quiet", &name]);
+    docker.run(&["tag", &digests[1], &name]);
+    docker.deploy(&story);
+    assert_eq!(story.get("/").expect("an answer"), (200, "three".to_owned()));
+    docker.slipway(&story, &["rollback", "--yes"]).expect(0);
+
     // the old image is gone from this machine: it is fetched again before anything changes, though the tag has moved
     docker.run(&["image", "rm", "--force", &digests[0]]);
-    docker.slipway(&story, &["rollback", "--yes"]).expect(0);
+    docker.slipway(&story, &["deploy", "--release", "#1", "--yes"]).expect(0);
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
 
     // a store that is away is no reason not to deploy what is here
@@ -376,6 +387,15 @@ fn what_is_missing_is_named_with_its_mend() {
     let missing = docker.slipway(&story, &["deploy", "--yes"]).expect(1);
     assert!(missing.stderr.contains("localhost:1/harbour:1"), "{}", missing.stderr);
     assert!(missing.stderr.contains("check the network and the image's name"), "{}", missing.stderr);
+
+    let foreign = if cfg!(target_arch = "x86_64") { "arm64" } else { "amd64" };
+    story.write("foreign/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    let context = story.project().join("foreign").display().to_string();
+    docker.run(&["build", "--quiet", "--platform", &format!("linux/{foreign}"), "--tag", "foreign:1", &context]);
+    story.write("slipway.toml", &story.read("slipway.toml").replace("localhost:1/harbour:1", "foreign:1"));
+    let wrong = docker.slipway(&story, &["deploy", "--yes"]).expect(1);
+    assert!(wrong.stderr.contains(&format!("built for {foreign}")), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("--platform linux/"), "{}", wrong.stderr);
 
     let refused = |command: &mut std::process::Command| {
         let output = command.output().expect("slipway starts");

@@ -68,11 +68,12 @@ fn fetch(
     events: &mut dyn FnMut(BuildEvent),
 ) -> Result<(Image, String), BuildError> {
     let here = container::find_image(reference)?;
-    let settled = |image: &Image| image.is_local() || reference.contains('@') || options.only_fresh;
+    let settled = |image: &Image| image.is_local() || reference.contains('@');
     if let Some(image) = here.as_ref().filter(|image| settled(image)) {
         return Ok((image.clone(), image.pinned(reference)));
     }
     if options.only_fresh {
+        // Only its store can tell whether the tag has moved.
         return Err(BuildError::Stale);
     }
     let pulled =

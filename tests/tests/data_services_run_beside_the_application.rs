@@ -297,8 +297,8 @@ fn passwords_are_in_no_log_and_on_no_command_line() {
 
 #[test]
 fn what_is_not_installed_is_named_with_its_command_before_anything_happens() {
-    let tables = "[database.main]\nengine = \"postgres:99\"\n\n[cache.redis]\nengine = \"redis:2\"\n";
-    let story = Story::harbour_with("needs = [\"database.main\", \"cache.redis\"]", tables);
+    let missing = "[database.main]\nengine = \"postgres:99\"\n\n[cache.redis]\nengine = \"redis:2\"\n";
+    let story = Story::harbour_with("needs = [\"database.main\", \"cache.redis\"]", missing);
     let refused = story.slipway(&["deploy", "--yes"]).expect(1);
     let said = refused.stderr.replace('\n', " ");
     assert!(said.contains("`apt-get install postgresql-99`"), "{said}");

@@ -201,9 +201,9 @@ const CLOSING: &str = "
 # SESSION_SECRET = { secret = true, min_length = 32 }
 # LOG_LEVEL = { one_of = [\"debug\", \"info\", \"warn\"], default = \"info\" }
 
-[alarm]
-errors = \"http.errors > 5% for 5m\"
-memory = \"memory > 90% for 5m\"
+# [alarm]                           # what should wake somebody, on targets that watch it
+# errors = \"http.errors > 5% for 5m\"
+# memory = \"memory > 90% for 5m\"
 
 [environment.dev]                   # slipway up
 target = \"local\"

@@ -27,7 +27,10 @@ pub(crate) fn run(command: &Init, printer: &Printer) -> Done {
         printer.data(text.trim_end());
         return Ok(Exit::Done);
     }
-    let path = command.folder.join("slipway.toml");
+    let mut path = command.folder.join("slipway.toml");
+    if let Ok(here) = path.strip_prefix(".") {
+        path = here.to_owned();
+    }
     let written = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -42,6 +45,10 @@ pub(crate) fn run(command: &Init, printer: &Printer) -> Done {
         Err(error) => return Err(Failure::new(format!("cannot write {}: {error}", path.display()))),
     }
     printer.say(format_args!("{} wrote {}", paint(GOOD, "ok"), path.display()));
-    printer.hint("look through it, then: slipway up");
+    if text.contains("\n[service.") || text.contains("\n[site.") {
+        printer.hint("look through it, then: slipway up");
+    } else {
+        printer.hint("nothing in the folder was recognised: write into it what runs, then: slipway up");
+    }
     Ok(Exit::Done)
 }

@@ -1,12 +1,13 @@
-//! Ctrl-C is a request to stop safely.
+//! Ctrl-C is a request to stop safely, and so is a CI system that ends the command.
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use stories::{Story, until};
 
-fn interrupt(child: &std::process::Child) {
+fn send(signal: Signal, child: &std::process::Child) {
     let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    rustix::process::kill_process(pid, signal).expect("it runs");
 }
 
 #[test]
@@ -18,7 +19,7 @@ fn in_the_build_the_command_is_ended_and_the_record_says_so() {
     story.mark("two");
     let deploy = story.command(&["deploy", "--yes"]).spawn().expect("slipway starts");
     until("the build", Duration::from_secs(20), || story.project().join("building").exists().then_some(()));
-    interrupt(&deploy);
+    send(Signal::INT, &deploy);
     let output = deploy.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     let status = story.status();
@@ -43,7 +44,7 @@ fn while_the_new_release_starts_it_is_taken_away_again() {
         (status.code == 0 && status.json()["instances"].as_array().is_some_and(|instances| instances.len() == 2))
             .then_some(())
     });
-    interrupt(&deploy);
+    send(Signal::TERM, &deploy);
     let output = deploy.wait_with_output().expect("it ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");

@@ -172,3 +172,10 @@ fn problems_without_a_file_are_plain_sentences() {
         "error[missing-variable]: `JWT_SECRET` is not set\n  set JWT_SECRET in `.env.production`"
     );
 }
+
+#[test]
+fn a_path_of_a_route_without_its_slash_is_told_where_it_goes() {
+    let text = "app = \"a\"\n[service.api]\nrun = \"x\"\nport = 1\n[route.\"*\"]\n\"/\" = \"service.api\"\nv1 = \"service.api\"\n";
+    let told = stack::check("slipway.toml", text).to_string();
+    assert!(told.contains("did you mean `/v1`? a path starts with `/`"), "{told}");
+}

@@ -194,6 +194,8 @@ impl Drop for Docker {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let _ = self.daemon.wait();
+        // Left mounted by the daemon when a container had the host's network.
+        let _ = Command::new("umount").arg(self.folder.path().join("exec/netns/default")).output();
         let _ = Command::new("ip").args(["link", "delete", &self.bridge]).output();
     }
 }

@@ -77,7 +77,7 @@ fn an_image_goes_live_and_is_replaced_under_load() {
     docker.deploy(&story);
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
 
-    // the limits hold inside, and no secret is in a list of processes or in the engine's own files of a log
+    // the limits hold inside, and no secret is in a list of processes or in the log
     assert_eq!(story.get("/memory").expect("an answer").1, (96u64 << 20).to_string());
     let clients = clients(&story);
     assert_eq!(clients.len(), 2, "{clients:?}");
@@ -326,10 +326,10 @@ fn a_service_without_a_health_path_is_ready_when_something_listens_in_its_contai
 #[test]
 fn an_image_of_a_private_store_is_fetched_by_its_digest() {
     let docker = Docker::start();
-    let store = ImageStore::start();
-    let name = format!("{}/harbour:1", store.address);
+    let images = ImageStore::start();
+    let name = format!("{}/harbour:1", images.address);
     let story = project(&format!("image = \"{name}\""), "");
-    docker.run(&["login", "--username", "pilot", "--password", "harbour-pilot", &store.address]);
+    docker.run(&["login", "--username", "pilot", "--password", "harbour-pilot", &images.address]);
     let publish = |marker: &str| {
         docker.harbour(&story, &name, marker);
         docker.run(&["push", "--quiet", &name]);
@@ -363,7 +363,7 @@ fn an_image_of_a_private_store_is_fetched_by_its_digest() {
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
 
     // a store that is away is no reason not to deploy what is here
-    docker.run(&["logout", &store.address]);
+    docker.run(&["logout", &images.address]);
     docker.run(&["tag", &digests[0], &name]);
     story.write("slipway.toml", &story.read("slipway.toml").replace("drain = \"2s\"", "drain = \"1s\""));
     let offline = docker.deploy(&story);
@@ -374,7 +374,7 @@ fn an_image_of_a_private_store_is_fetched_by_its_digest() {
     story.write("slipway.toml", &story.read("slipway.toml").replace("harbour:1\"", "harbour:9\""));
     let refused = docker.slipway(&story, &["deploy", "--yes"]).expect(1);
     assert!(refused.stderr.contains("docker login"), "{}", refused.stderr);
-    docker.run(&["login", "--username", "pilot", "--password", "harbour-pilot", &store.address]);
+    docker.run(&["login", "--username", "pilot", "--password", "harbour-pilot", &images.address]);
     let missing = docker.slipway(&story, &["deploy", "--yes"]).expect(1);
     assert!(missing.stderr.contains("check the image's name and tag"), "{}", missing.stderr);
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));

@@ -57,7 +57,7 @@ impl Program<'_> {
     ) -> Result<bool, Error> {
         match loaded.image(source)? {
             Some(image) => container::enter(environment, loaded, image, own, self)?,
-            None => self.cwd = loaded.files(source)?.to_owned(),
+            None => self.cwd = loaded.files(source)?.into(),
         }
         Ok(!matches!(source, Source::Folder(_)))
     }

@@ -5,5 +5,6 @@ mod bed;
 mod ends;
 mod limits;
 mod secrets;
+mod servers;
 mod sockets;
 mod survives;

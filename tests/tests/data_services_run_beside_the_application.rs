@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use stories::{Story, until};
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// The newest PostgreSQL of this machine.
 fn postgres() -> u32 {
@@ -150,6 +150,15 @@ fn log(story: &Story, name: &str) -> Vec<String> {
     .collect()
 }
 
+/// The process of a server's shim.
+fn shim_pid(story: &Story, id: &str) -> i32 {
+    let path = folder(story).join("services").join(id).join("shim.json");
+    until(&format!("{} is written", path.display()), LONG, || {
+        let record: Value = serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()?;
+        record["shim_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+    })
+}
+
 #[test]
 fn killed_servers_and_agents_lose_nothing() {
     let story = story();
@@ -174,15 +183,16 @@ fn killed_servers_and_agents_lose_nothing() {
 
     // its shim
     let database = pid(&story, "database.main");
-    let shim = std::fs::read_to_string(folder(&story).join("services/database-main/shim.json")).expect("a shim");
-    let shim: Value = serde_json::from_str(&shim).expect("JSON");
-    story.kill(i32::try_from(shim["shim_pid"].as_i64().expect("its pid")).expect("a pid"));
-    until("another shim", LONG, || {
-        let text = std::fs::read_to_string(folder(&story).join("services/database-main/shim.json")).ok()?;
-        let now: Value = serde_json::from_str(&text).ok()?;
-        (now["shim_pid"] != shim["shim_pid"]).then_some(())
-    });
+    let shim = shim_pid(&story, "database-main");
+    story.kill(shim);
+    until("another shim", LONG, || (shim_pid(&story, "database-main") != shim).then_some(()));
     assert_eq!(pid(&story, "database.main"), database);
+
+    // server and shim at once
+    story.kill(shim_pid(&story, "database-main"));
+    story.kill(database);
+    until("yet another PostgreSQL", LONG, || (pid(&story, "database.main") != database).then_some(()));
+    assert_eq!(answer(&story, "/ships"), "2");
 
     story.kill(cache);
     until("another Redis", LONG, || (pid(&story, "cache.redis") != cache).then_some(()));
@@ -248,8 +258,25 @@ fn a_queue_keeps_its_letters_through_kills_and_stops() {
 }
 
 #[test]
+fn a_first_deploy_that_fails_leaves_no_server_running() {
+    let story = story();
+    story.write("faults.txt", "crash");
+    story.slipway(&["deploy", "--yes"]).expect(1);
+    until("the servers end", LONG, || {
+        let status = story.slipway(&["status", "--json"]).json();
+        status["services"].as_array().is_some_and(Vec::is_empty).then_some(())
+    });
+    story.write("faults.txt", "none");
+    story.deploy();
+    assert_eq!(answer(&story, "/ships/add"), "1");
+}
+
+#[test]
 fn passwords_are_in_no_log_and_on_no_command_line() {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{
+        io::{Read, Write},
+        os::unix::fs::PermissionsExt,
+    };
     let story = story();
     story.deploy();
     story.slipway(&["migrate", "status"]).expect(0);
@@ -287,7 +314,6 @@ fn passwords_are_in_no_log_and_on_no_command_line() {
     // neither without the password nor from elsewhere
     let port = book["cache.redis"]["port"].as_u64().expect("a port");
     let port = u16::try_from(port).expect("a port");
-    use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     stream.write_all(b"GET visits\r\nQUIT\r\n").expect("it listens");
     let mut answer = String::new();

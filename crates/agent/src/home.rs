@@ -12,6 +12,8 @@
 //!     state.json                   lease and desired state, replaced whole
 //!     journal.jsonl                engine::journal, one checksummed line per entry
 //!     values/<values id>.json      variable values, 0600
+//!     services.json                ports and passwords of data services, 0600 (services/)
+//!     services/<kind>-<name>/      shim of a data service; its data in data/<kind>-<name>/, its output in logs/<kind>.<name>/
 //!     internal.json                ports at which a revision's services call each other
 //!     instances/<instance id>/     shim.json, exit.json, control.sock, instance.json
 //!     logs/<name>/                 output of all instances of a service, of all runs of a job or function

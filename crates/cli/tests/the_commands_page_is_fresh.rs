@@ -3,8 +3,23 @@
 use std::{fmt::Write as _, path::Path, process::Command};
 
 const COMMANDS: [&str; 17] = [
-    "init", "check", "schema", "up", "deploy", "rollback", "status", "logs", "health", "releases", "build", "migrate", "run", "stop",
-    "completions", "man", "help",
+    "init",
+    "check",
+    "schema",
+    "up",
+    "deploy",
+    "rollback",
+    "status",
+    "logs",
+    "health",
+    "releases",
+    "build",
+    "migrate",
+    "run",
+    "stop",
+    "completions",
+    "man",
+    "help",
 ];
 
 fn help(arguments: &[&str]) -> String {
@@ -24,7 +39,9 @@ fn help(arguments: &[&str]) -> String {
 
 #[test]
 fn the_commands_page_is_fresh() {
-    let mut page = String::from("# Commands\n\nWhat `slipway --help` and `slipway COMMAND --help` print. Exit codes are on [a page of their own](exit-codes.md).\n");
+    let mut page = String::from(
+        "# Commands\n\nWhat `slipway --help` and `slipway COMMAND --help` print. Exit codes are on [a page of their own](exit-codes.md).\n",
+    );
     let _ = write!(page, "\n```text\n{}\n```\n", help(&[]));
     for command in COMMANDS.iter().filter(|command| **command != "help") {
         let _ = write!(page, "\n## slipway {command}\n\n```text\n{}\n```\n", help(&[command]));
@@ -38,7 +55,10 @@ fn the_commands_page_is_fresh() {
         std::fs::write(&path, &page).expect("written");
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == page, "the page is not what the program says; run: SLIPWAY_WRITE_REFERENCE=1 cargo test -p slipway fresh");
+    assert!(
+        committed == page,
+        "the page is not what the program says; run: SLIPWAY_WRITE_REFERENCE=1 cargo test -p slipway fresh"
+    );
 }
 
 #[test]

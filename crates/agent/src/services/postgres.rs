@@ -286,4 +286,23 @@ mod tests {
         let (name, setting) = described("work_mem\tuser\tMemory\tINTEGER\t0\t64\t2147483647\tSets.\t").unwrap();
         setting.check(&name, "4MB").unwrap();
     }
+    #[tokio::test]
+    async fn data_of_another_version_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let definition = Definition {
+            name: "database.main".parse().unwrap(),
+            engine: crate::services::definition::Engine::Postgres,
+            version: "16.2".to_owned(),
+            settings: BTreeMap::new(),
+            memory: None,
+            cpu_millis: None,
+        };
+        check(&definition, folder.path(), Path::new("/nowhere")).await.expect("there are none yet");
+        std::fs::create_dir(folder.path().join(CLUSTER)).unwrap();
+        std::fs::write(folder.path().join(CLUSTER).join("PG_VERSION"), "15\n").unwrap();
+        let refused = check(&definition, folder.path(), Path::new("/nowhere")).await.unwrap_err().to_string();
+        assert!(refused.starts_with("its data are of PostgreSQL 15, and this release asks for 16; keep"), "{refused}");
+        std::fs::write(folder.path().join(CLUSTER).join("PG_VERSION"), "16\n").unwrap();
+        check(&definition, folder.path(), Path::new("/nowhere")).await.unwrap();
+    }
 }

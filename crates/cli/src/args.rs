@@ -160,11 +160,11 @@ pub(crate) fn run() -> ExitCode {
     let done = match arguments.command {
         Verb::Agent => return commands::serve::agent(&place),
         Verb::Edge { folder, workers } => return commands::serve::edge(folder, workers),
-        Verb::Init(command) => commands::init::run(&command, &printer),
-        Verb::Check(command) => commands::check::run(&command, &place, &printer),
-        Verb::Schema => commands::schema::run(&printer),
-        Verb::Build(command) => commands::build::run(&command, &place, &printer),
-        Verb::Releases(command) => block_on(commands::releases::run(&command, &place, &printer)),
+        Verb::Init(command) => commands::init::run(&command, printer),
+        Verb::Check(command) => commands::check::run(&command, &place, printer),
+        Verb::Schema => commands::schema::run(printer),
+        Verb::Build(command) => commands::build::run(&command, &place, printer),
+        Verb::Releases(command) => block_on(commands::releases::run(&command, &place, printer)),
         Verb::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "slipway", &mut text);
@@ -179,20 +179,20 @@ pub(crate) fn run() -> ExitCode {
                 .map(|()| Exit::Done)
                 .map_err(|error| Failure::new(format!("cannot write the manual page: {error}")))
         }
-        Verb::Deploy(command) => block_on(commands::deploy::run(&command, &place, &printer)),
-        Verb::Rollback(command) => block_on(commands::rollback::run(&command, &place, &printer)),
-        Verb::Status(command) => block_on(commands::status::run(&command, &place, &printer)),
-        Verb::Logs(command) => block_on(commands::logs::run(&command, &place, &printer)),
-        Verb::Migrate(command) => block_on(commands::migrate::run(&command, &place, &printer)),
-        Verb::Run(command) => block_on(commands::run::run(&command, &place, &printer)),
-        Verb::Up(command) => block_on(commands::up::run(&command, &place, &printer)),
-        Verb::Stop(command) => block_on(commands::stop::run(&command, &place, &printer)),
-        Verb::Health(command) => block_on(commands::health::run(&command, &place, &printer)),
+        Verb::Deploy(command) => block_on(commands::deploy::run(&command, &place, printer)),
+        Verb::Rollback(command) => block_on(commands::rollback::run(&command, &place, printer)),
+        Verb::Status(command) => block_on(commands::status::run(&command, &place, printer)),
+        Verb::Logs(command) => block_on(commands::logs::run(&command, &place, printer)),
+        Verb::Migrate(command) => block_on(commands::migrate::run(&command, &place, printer)),
+        Verb::Run(command) => block_on(commands::run::run(&command, &place, printer)),
+        Verb::Up(command) => block_on(commands::up::run(&command, &place, printer)),
+        Verb::Stop(command) => block_on(commands::stop::run(&command, &place, printer)),
+        Verb::Health(command) => block_on(commands::health::run(&command, &place, printer)),
     };
     match done {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            draw::failure(&failure, &printer);
+            draw::failure(&failure, printer);
             failure.exit().into()
         }
     }

@@ -47,7 +47,7 @@ impl Diagnostic for Drawn<'_> {
 }
 
 /// All problems, each with its place in the file, and their number.
-pub(crate) fn problems(problems: &Problems, printer: &Printer) {
+pub(crate) fn problems(problems: &Problems, printer: Printer) {
     let fancy = printer.interactive && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let theme = if fancy { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_context_lines(0);
@@ -71,7 +71,7 @@ pub(crate) fn problems(problems: &Problems, printer: &Printer) {
 }
 
 /// Why a command failed.
-pub(crate) fn failure(failure: &Failure, printer: &Printer) {
+pub(crate) fn failure(failure: &Failure, printer: Printer) {
     match failure {
         Failure::Problems(list, _) => {
             if printer.json {

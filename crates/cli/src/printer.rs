@@ -40,13 +40,13 @@ impl Printer {
     }
 
     /// One line of data.
-    pub(crate) fn data(&self, line: impl std::fmt::Display) {
+    pub(crate) fn data(self, line: impl std::fmt::Display) {
         // A reader that closed the pipe has read enough.
         let _ = writeln!(anstream::stdout(), "{line}");
     }
 
     /// A document of data.
-    pub(crate) fn document(&self, value: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn document(self, value: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Failure::new(format!("cannot write the answer as JSON: {error}")))?;
         self.data(text);
@@ -54,17 +54,17 @@ impl Printer {
     }
 
     /// One line of talk.
-    pub(crate) fn say(&self, line: impl std::fmt::Display) {
+    pub(crate) fn say(self, line: impl std::fmt::Display) {
         let _ = writeln!(anstream::stderr(), "{line}");
     }
 
     /// What to do next; always last.
-    pub(crate) fn hint(&self, line: impl std::fmt::Display) {
+    pub(crate) fn hint(self, line: impl std::fmt::Display) {
         self.say(format_args!("{} {line}", paint(DIM, "hint:")));
     }
 
     /// Asks before something that cannot be taken back. `yes` answers it beforehand.
-    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<(), Failure> {
+    pub(crate) fn confirm(self, question: &str, yes: bool) -> Result<(), Failure> {
         if yes {
             return Ok(());
         }

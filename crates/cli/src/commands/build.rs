@@ -18,11 +18,11 @@ pub(crate) struct Build {
 }
 
 /// Builds, verifies and packs.
-pub(crate) fn run(command: &Build, place: &Place, printer: &Printer) -> Done {
+pub(crate) fn run(command: &Build, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     let store = reach.store()?;
     let options = BuildOptions { rebuild: command.rebuild, ..BuildOptions::default() };
-    let progress = Progress::new(*printer);
+    let progress = Progress::new(printer);
     let built =
         release::build(&reach.resolved, &reach.project.text, &reach.project.folder, &store, &options, &mut |event| {
             show(&event, &progress)

@@ -16,7 +16,7 @@ pub(crate) struct Check {
 }
 
 /// Prints the problems; exit code 2 when there is one.
-pub(crate) fn run(command: &Check, place: &Place, printer: &Printer) -> Done {
+pub(crate) fn run(command: &Check, place: &Place, printer: Printer) -> Done {
     let project = place.project()?;
     let problems = stack::check(&project.name, &project.text);
     let bad = problems.has_errors() || command.strict && !problems.is_empty();

@@ -60,7 +60,7 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
 }
 
 /// Deploys; exit code 4 when the release was unhealthy and the environment went back.
-pub(crate) async fn run(command: &Deploy, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Deploy, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     check_target(&reach, printer)?;
     let values = values(&reach, &command.set, &command.env_files, printer)?;
@@ -80,7 +80,7 @@ pub(crate) async fn run(command: &Deploy, place: &Place, printer: &Printer) -> D
 
 /// A deploy of a development environment, without questions: nobody waits for the last visitor of the old release.
 /// `None` when there was nothing to do.
-pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Result<Option<Exit>, Failure> {
+pub(crate) async fn bring_up(reach: &Reach, printer: Printer) -> Result<Option<Exit>, Failure> {
     let command = Deploy { yes: true, lease: Duration::from_secs(10), ..Deploy::default() };
     check_target(reach, printer)?;
     let values = values(reach, &[], &[], printer)?;
@@ -94,9 +94,9 @@ pub(crate) async fn bring_up(reach: &Reach, printer: &Printer) -> Result<Option<
 }
 
 /// From the lock to the last line.
-async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy, printer: &Printer) -> Done {
+async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy, printer: Printer) -> Done {
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
-    let progress = Progress::new(*printer);
+    let progress = Progress::new(printer);
     let _listening = progress.listen();
     let started = std::time::Instant::now();
     let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
@@ -105,7 +105,7 @@ async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy,
 }
 
 /// What the environment's target cannot honour: errors stop, warnings are said.
-pub(crate) fn check_target(reach: &Reach, printer: &Printer) -> Result<(), Failure> {
+pub(crate) fn check_target(reach: &Reach, printer: Printer) -> Result<(), Failure> {
     let problems = fleet::honours(&reach.resolved);
     if problems.has_errors() {
         return Err(Failure::Problems(problems, Exit::Usage));
@@ -121,7 +121,7 @@ pub(crate) fn values(
     reach: &Reach,
     set: &[String],
     files: &[PathBuf],
-    printer: &Printer,
+    printer: Printer,
 ) -> Result<secrets::Values, Failure> {
     let contract = |problems| Failure::Problems(problems, Exit::Contract);
     let set = secrets::sources::parse_set(set.iter().map(String::as_str))
@@ -176,7 +176,7 @@ async fn already(command: &Deploy, reach: &Reach, values: &Kept) -> Result<Optio
     Ok(nothing_to_do(&journal, &observed, &wanted).then_some(record))
 }
 
-fn unchanged(reach: &Reach, record: &Record, printer: &Printer) -> Done {
+fn unchanged(reach: &Reach, record: &Record, printer: Printer) -> Done {
     if printer.json {
         printer.document(&serde_json::json!({ "unchanged": true, "release": record }))?;
     } else {
@@ -214,7 +214,7 @@ async fn carry_out(
             Err((step, error)) => {
                 progress.end();
                 if let BuildError::Problems(problems) = &error {
-                    draw::problems(problems, &progress.printer());
+                    draw::problems(problems, progress.printer());
                 }
                 let report = deployment.fail(Some(step), &error.to_string()).await?;
                 return Ok((report, None));
@@ -278,7 +278,7 @@ pub(crate) async fn finish(
     report: &Report,
     record: Option<&Record>,
     took: Duration,
-    printer: &Printer,
+    printer: Printer,
 ) -> Done {
     if printer.json {
         let records = engine::record::records(&reach.fleet.journal().await?);
@@ -344,12 +344,12 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
 }
 
 /// What a deploy would do.
-async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: &Printer) -> Done {
+async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: Printer) -> Done {
     let store = reach.store()?;
     let record = match &command.release {
         Some(text) => store.find(reach.app(), text)?,
         None => {
-            let progress = Progress::new(*printer);
+            let progress = Progress::new(printer);
             let secrets = values.secrets.clone();
             let options = BuildOptions { rebuild: command.rebuild, secrets, ..BuildOptions::default() };
             let built = release::build(

@@ -11,7 +11,7 @@ use crate::{
 pub(crate) struct Health {}
 
 /// Prints the report as JSON (S4.4); exit code 1 when the environment is unhealthy.
-pub(crate) async fn run(_: &Health, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(_: &Health, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let (well, report) = reach.fleet.client().health(reach.fleet.scope()).await?;

@@ -19,7 +19,7 @@ pub(crate) struct Init {
 }
 
 /// Looks at the folder and writes the file; never over one that is there.
-pub(crate) fn run(command: &Init, printer: &Printer) -> Done {
+pub(crate) fn run(command: &Init, printer: Printer) -> Done {
     use std::io::Write;
 
     let text = stack::sketch(&command.folder).map_err(|error| Failure::usage(error.to_string()))?;

@@ -24,7 +24,7 @@ pub(crate) struct Logs {
 }
 
 /// Prints lines, oldest first.
-pub(crate) async fn run(command: &Logs, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Logs, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let query = LogQuery { service: command.name.clone(), lines: Some(command.lines), follow: command.follow };
@@ -64,7 +64,7 @@ fn unknown(reach: &Reach, name: &str) -> Option<Failure> {
 }
 
 /// One line: as JSON, or with its time and its source in a colour of its own.
-pub(crate) fn print(line: &LogLine, printer: &Printer) -> Result<(), Failure> {
+pub(crate) fn print(line: &LogLine, printer: Printer) -> Result<(), Failure> {
     if printer.json {
         let text = serde_json::to_string(line).map_err(|error| Failure::new(error.to_string()))?;
         printer.data(text);

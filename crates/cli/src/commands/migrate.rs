@@ -73,7 +73,7 @@ enum Action {
 }
 
 /// Runs one of them.
-pub(crate) async fn run(command: &Migrate, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Migrate, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     let folders = folders(&reach, command.database.as_ref())?;
     match &command.action {
@@ -107,7 +107,7 @@ async fn down(
     steps: usize,
     dry_run: bool,
     yes: bool,
-    printer: &Printer,
+    printer: Printer,
 ) -> Done {
     let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
         return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
@@ -141,7 +141,7 @@ async fn mend(
     folders: &BTreeMap<ResourceName, PathBuf>,
     version: u64,
     applied: bool,
-    printer: &Printer,
+    printer: Printer,
 ) -> Done {
     let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
         return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
@@ -156,7 +156,7 @@ async fn mend(
     Ok(Exit::Done)
 }
 
-async fn status(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, printer: &Printer) -> Done {
+async fn status(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, printer: Printer) -> Done {
     let mut all: BTreeMap<&ResourceName, Status> = BTreeMap::new();
     for (name, folder) in folders {
         let mut database = connect(reach, name, printer).await?;
@@ -203,7 +203,7 @@ async fn status(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, printe
     Ok(Exit::Done)
 }
 
-fn create(folders: &BTreeMap<ResourceName, PathBuf>, name: &str, printer: &Printer) -> Done {
+fn create(folders: &BTreeMap<ResourceName, PathBuf>, name: &str, printer: Printer) -> Done {
     let [(_, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
         return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
     };
@@ -244,7 +244,7 @@ fn read(folder: &PathBuf) -> Result<Folder, Failure> {
     Folder::read(folder).map_err(|error| Failure::Message { exit: Exit::Usage, message: error.to_string(), hint: None })
 }
 
-async fn connect(reach: &Reach, name: &ResourceName, printer: &Printer) -> Result<Database, Failure> {
+async fn connect(reach: &Reach, name: &ResourceName, printer: Printer) -> Result<Database, Failure> {
     let database = &reach.resolved.stack.databases[name];
     let url = match (&database.url, &database.engine) {
         (Some(url), _) => {
@@ -267,7 +267,7 @@ async fn connect(reach: &Reach, name: &ResourceName, printer: &Printer) -> Resul
     Database::connect(&url, &ConnectOptions::default()).await.map_err(failed)
 }
 
-fn show(event: &Event, printer: &Printer) {
+fn show(event: &Event, printer: Printer) {
     match event {
         Event::Waiting { holder } => printer.say(format_args!("  waiting for another run: {holder}")),
         Event::Retrying { version, name, tries, reason } => {

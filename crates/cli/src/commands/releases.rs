@@ -35,7 +35,7 @@ enum Action {
 }
 
 /// Prints or prunes.
-pub(crate) async fn run(command: &Releases, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Releases, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     let store = reach.store()?;
     match &command.action {
@@ -66,7 +66,7 @@ pub(crate) async fn run(command: &Releases, place: &Place, printer: &Printer) ->
     }
 }
 
-fn list(lines: usize, running: &[ReleaseId], records: &[Record], printer: &Printer) -> Done {
+fn list(lines: usize, running: &[ReleaseId], records: &[Record], printer: Printer) -> Done {
     if printer.json {
         printer.document(&records)?;
         return Ok(Exit::Done);

@@ -41,7 +41,7 @@ pub(crate) struct Rollback {
 }
 
 /// Rolls back: a deploy of an earlier release, so it is as safe as one.
-pub(crate) async fn run(command: &Rollback, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Rollback, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     check_target(&reach, printer)?;
     reach.answers().await?;
@@ -83,7 +83,7 @@ async fn carry_out(
     revision: Revision,
     record: &Record,
     policy: &Policy,
-    printer: &Printer,
+    printer: Printer,
 ) -> Done {
     printer.say(format_args!(
         "Rolling {} back to release {} (#{})",
@@ -92,7 +92,7 @@ async fn carry_out(
         record.number
     ));
     let started = Instant::now();
-    let progress = Progress::new(*printer);
+    let progress = Progress::new(printer);
     let _listening = progress.listen();
     let mut watcher = progress.clone();
     let (_turn, mut deployment) =
@@ -161,7 +161,7 @@ fn migrations_down(
 }
 
 /// What would be lost, before anything happens.
-fn tell_loss(down: Option<&MigrationsDown>, record: &Record, printer: &Printer) {
+fn tell_loss(down: Option<&MigrationsDown>, record: &Record, printer: Printer) {
     let Some(down) = down else {
         printer.say(format_args!(
             "release {} knows every migration of the current one: the database stays as it is",

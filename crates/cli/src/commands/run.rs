@@ -22,7 +22,7 @@ pub(crate) struct Run {
 }
 
 /// Runs it in the foreground, in the release that serves now, and ends as it ends.
-pub(crate) async fn run(command: &Run, place: &Place, _: &Printer) -> Done {
+pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let journal = reach.fleet.journal().await?;

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Prints it.
-pub(crate) fn run(printer: &Printer) -> Done {
+pub(crate) fn run(printer: Printer) -> Done {
     printer.document(&stack::schema())?;
     Ok(Exit::Done)
 }

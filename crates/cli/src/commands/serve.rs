@@ -9,7 +9,7 @@ pub(crate) fn agent(place: &Place) -> ExitCode {
     match place.home() {
         Ok(home) => agent::main(agent::Options { home: agent::home::Home::at(home) }),
         Err(failure) => {
-            draw::failure(&failure, &Printer::new(false));
+            draw::failure(&failure, Printer::new(false));
             Exit::Usage.into()
         }
     }

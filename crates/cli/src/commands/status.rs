@@ -26,7 +26,7 @@ pub(crate) struct Status {
 }
 
 /// Prints the state; exit code 5 when what runs is not what was deployed.
-pub(crate) async fn run(command: &Status, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let (journal, observed, runs) =
@@ -99,7 +99,7 @@ fn drift(observed: &Observed, last: Option<&DeployRecord>) -> Option<String> {
     Some(format!("visitors are sent to release {}, which is not wanted", stray.release))
 }
 
-fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, printer: &Printer) {
+fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, printer: Printer) {
     let on = release.map_or_else(
         || "no release".to_owned(),
         |record| format!("release {} (#{}, {})", record.release.short(), record.number, record.version),
@@ -121,7 +121,7 @@ fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, prin
     }
 }
 
-fn instances(observed: &Observed, printer: &Printer) {
+fn instances(observed: &Observed, printer: Printer) {
     if observed.instances.is_empty() {
         printer.data("  nothing runs");
         return;
@@ -148,7 +148,7 @@ fn instances(observed: &Observed, printer: &Printer) {
 }
 
 /// The servers the hosts run for the application.
-fn services(observed: &Observed, printer: &Printer) {
+fn services(observed: &Observed, printer: Printer) {
     if observed.services.is_empty() {
         return;
     }
@@ -184,7 +184,7 @@ fn state(state: &InstanceState) -> String {
     }
 }
 
-fn last_deploys(deploys: &[DeployRecord], count: usize, printer: &Printer) {
+fn last_deploys(deploys: &[DeployRecord], count: usize, printer: Printer) {
     if deploys.is_empty() {
         return;
     }
@@ -213,7 +213,7 @@ fn last_deploys(deploys: &[DeployRecord], count: usize, printer: &Printer) {
     }
 }
 
-fn last_runs(runs: &[Run], printer: &Printer) {
+fn last_runs(runs: &[Run], printer: Printer) {
     if runs.is_empty() {
         return;
     }

@@ -38,7 +38,7 @@ pub(crate) struct Stop {
 }
 
 /// Stops, under the lock like every deploy.
-pub(crate) async fn run(command: &Stop, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Stop, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     if !reach.fleet.answers().await {
         printer.say("nothing runs here");
@@ -55,7 +55,7 @@ pub(crate) async fn run(command: &Stop, place: &Place, printer: &Printer) -> Don
     Ok(Exit::Done)
 }
 
-async fn stop_everything(command: &Stop, reach: &Reach, printer: &Printer) -> Done {
+async fn stop_everything(command: &Stop, reach: &Reach, printer: Printer) -> Done {
     let mut exit = Exit::Done;
     for scope in reach.fleet.scopes().await? {
         let fleet = reach.fleet.of(scope.clone());
@@ -86,12 +86,12 @@ async fn at_rest(fleet: &Local) -> Result<(), Failure> {
 }
 
 /// Brings one environment to rest, unless it is already.
-pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: &Printer) -> Result<(), Failure> {
+pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: Printer) -> Result<(), Failure> {
     let (journal, observed) = (fleet.journal().await?, fleet.observe().await?);
     if committed(&journal).is_none() && observed.desired.running.is_empty() && observed.instances.is_empty() {
         return Ok(());
     }
-    let progress = Progress::new(*printer);
+    let progress = Progress::new(printer);
     let mut watcher = progress.clone();
     let (_turn, mut deployment) = begin(fleet, DeployKind::Stop, ttl, &Policy::default(), &mut watcher).await?;
     deployment.wanted(None, "", 0, None).await?;

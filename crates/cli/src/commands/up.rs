@@ -40,7 +40,7 @@ const QUIET: Duration = Duration::from_millis(250);
 const RESULTS: [&str; 6] = [".git", ".slipway", "target", "node_modules", ".venv", "__pycache__"];
 
 /// Builds, migrates, seeds, starts, follows.
-pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done {
+pub(crate) async fn run(command: &Up, place: &Place, printer: Printer) -> Done {
     let mut stopping = Stopping::new().map_err(|error| Failure::new(format!("cannot wait for Ctrl-C: {error}")))?;
     let reach = place.reach()?;
     if reach.resolved.environment.target != TargetKind::Local {
@@ -48,8 +48,8 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
             .hint("name one with target = \"local\" by --env"));
     }
     // from before the first build on, so that no change is missed
-    let (changes, mut changed) = mpsc::unbounded_channel();
-    let watching = if command.no_watch || command.once { None } else { Some(watch(&reach, changes)?) };
+    let (tell, mut changes) = mpsc::unbounded_channel();
+    let watching = if command.no_watch || command.once { None } else { Some(watch(&reach, tell)?) };
     let began = jiff::Timestamp::now();
     let first = first(&reach, printer).await;
     if command.once {
@@ -74,13 +74,13 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
             "   Ctrl-C stops everything"
         },
     ));
-    let following = tokio::spawn(follow(reach.fleet.clone(), began, *printer));
+    let following = tokio::spawn(follow(reach.fleet.clone(), began, printer));
     loop {
         tokio::select! {
             () = stopping.wait() => break,
-            Some(()) = changed.recv() => {
+            Some(()) = changes.recv() => {
                 // wait until an editor or a checkout has written everything
-                while tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|change| change.is_some()) {}
+                while tokio::time::timeout(QUIET, changes.recv()).await.is_ok_and(|change| change.is_some()) {}
                 again(place, printer).await;
             }
         }
@@ -91,7 +91,7 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: &Printer) -> Done 
 }
 
 /// Brings the environment up, or says that it is.
-async fn first(reach: &Reach, printer: &Printer) -> Done {
+async fn first(reach: &Reach, printer: Printer) -> Done {
     if let Some(exit) = bring_up(reach, printer).await? {
         return Ok(exit);
     }
@@ -103,7 +103,7 @@ async fn first(reach: &Reach, printer: &Printer) -> Done {
 }
 
 /// After a change: only what differs is built, and a mistake leaves the last good release running.
-async fn again(place: &Place, printer: &Printer) {
+async fn again(place: &Place, printer: Printer) {
     let done = match place.reach() {
         Ok(reach) => bring_up(&reach, printer).await.map(drop),
         Err(failure) => Err(failure),
@@ -150,7 +150,7 @@ async fn follow(fleet: fleet::Local, since: jiff::Timestamp, printer: Printer) {
         if let Ok(mut lines) = fleet.client().logs(fleet.scope(), &query).await {
             while let Some(Ok(line)) = lines.next().await {
                 // what an earlier session wrote is for `slipway logs`
-                if line.at >= since && logs::print(&line, &printer).is_err() {
+                if line.at >= since && logs::print(&line, printer).is_err() {
                     return;
                 }
             }
@@ -161,7 +161,7 @@ async fn follow(fleet: fleet::Local, since: jiff::Timestamp, printer: Printer) {
 }
 
 /// Stops the environment, and the agent when nothing else is left to look after.
-async fn come_down(reach: &Reach, printer: &Printer) -> Done {
+async fn come_down(reach: &Reach, printer: Printer) -> Done {
     stop::stop_one(&reach.fleet, Duration::from_secs(10), printer).await?;
     let mut busy = false;
     for scope in reach.fleet.scopes().await? {

@@ -52,8 +52,8 @@ fn the_quickstart_goes_from_development_to_production() {
     // development: in the foreground, seeded, with a made-up secret
     let mut up = story.command(&["up"]).spawn().expect("slipway starts");
     let started = Instant::now();
-    until("the development environment", Duration::from_secs(60), || std::net::TcpStream::connect(&dev).ok());
-    until("its page", Duration::from_secs(60), || (curl(&dev, "/").0 == 200).then_some(()));
+    until("the development environment", Duration::from_mins(1), || std::net::TcpStream::connect(&dev).ok());
+    until("its page", Duration::from_mins(1), || (curl(&dev, "/").0 == 200).then_some(()));
     println!("up after {:?}", started.elapsed());
     let (status, page) = curl(&dev, "/");
     assert_eq!(status, 200, "{page}");

@@ -40,6 +40,7 @@ impl Printer {
     }
 
     /// One line of data.
+    #[expect(clippy::unused_self, reason = "who prints has been handed a printer")]
     pub(crate) fn data(self, line: impl std::fmt::Display) {
         // A reader that closed the pipe has read enough.
         let _ = writeln!(anstream::stdout(), "{line}");
@@ -54,6 +55,7 @@ impl Printer {
     }
 
     /// One line of talk.
+    #[expect(clippy::unused_self, reason = "who prints has been handed a printer")]
     pub(crate) fn say(self, line: impl std::fmt::Display) {
         let _ = writeln!(anstream::stderr(), "{line}");
     }
@@ -91,7 +93,7 @@ fn in_ci() -> bool {
 
 /// A length of time as a person says it: `0.4 s`, `12 s`, `3 m 20 s`, `2 h 5 m`, `3 d 4 h`.
 pub(crate) fn ago(seconds: f64) -> String {
-    let whole = seconds.max(0.0) as u64;
+    let whole = std::time::Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default().as_secs();
     match whole {
         0..10 => format!("{seconds:.1} s"),
         10..60 => format!("{whole} s"),
@@ -102,6 +104,7 @@ pub(crate) fn ago(seconds: f64) -> String {
 }
 
 /// Bytes as a person says them: `812 B`, `4.2 MB`.
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
 pub(crate) fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "kB", "MB", "GB"] {

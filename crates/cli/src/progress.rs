@@ -186,15 +186,16 @@ impl Watcher for Progress {
                 let time = ago(Duration::from_millis(*millis).as_secs_f64());
                 self.say(format_args!("  {} {:<10} {}", paint(GOOD, "✓"), step.to_string(), paint(DIM, time)));
             }
-            Seen::Note { text } => match &self.line {
-                Some(line) => line.set_message((*text).to_owned()),
-                None => {
+            Seen::Note { text } => {
+                if let Some(line) = &self.line {
+                    line.set_message((*text).to_owned())
+                } else {
                     self.printer.say(format_args!("    {}", text.replace('\n', "\n    ")));
                     (*text).clone_into(&mut self.noted);
                 }
-            },
+            }
             Seen::Stage { percent } => {
-                self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %"))))
+                self.say(format_args!("    {} of the visitors", paint(STRONG, format_args!("{percent} %"))));
             }
             Seen::Ended { outcome, .. } => {
                 self.end();

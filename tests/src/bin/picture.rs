@@ -95,6 +95,7 @@ fn restyle(mut look: Look, parameters: &str) -> Look {
 }
 
 /// A window with the rows in it; runs of one look become one text.
+#[expect(clippy::cast_precision_loss, reason = "a terminal has fewer columns than an f64 has digits")]
 fn draw(rows: &[Vec<(char, Look)>], title: &str) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(60);
     let (width, height) = (columns as f64 * CELL.0 + 2.0 * MARGIN, rows.len() as f64 * CELL.1 + 2.0 * MARGIN + 26.0);

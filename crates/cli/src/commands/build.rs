@@ -25,7 +25,7 @@ pub(crate) fn run(command: &Build, place: &Place, printer: Printer) -> Done {
     let progress = Progress::new(printer);
     let built =
         release::build(&reach.resolved, &reach.project.text, &reach.project.folder, &store, &options, &mut |event| {
-            show(&event, &progress)
+            show(&event, &progress);
         });
     progress.end();
     let built = built?;
@@ -52,7 +52,7 @@ pub(crate) fn show(event: &BuildEvent, progress: &Progress) {
         BuildEvent::Waiting { holder } => progress.say(format_args!("    waiting for another build ({holder})")),
         BuildEvent::Unchanged { wanted } => progress.say(paint(DIM, format_args!("    {wanted}: nothing changed"))),
         BuildEvent::Started { wanted, command, folder } => {
-            progress.say(format_args!("    {wanted}: {command} {}", paint(DIM, format_args!("in {folder}"))))
+            progress.say(format_args!("    {wanted}: {command} {}", paint(DIM, format_args!("in {folder}"))));
         }
         BuildEvent::Output { wanted, line, .. } => progress.output(wanted, line),
         BuildEvent::Finished { .. } | BuildEvent::Packing { .. } => {}

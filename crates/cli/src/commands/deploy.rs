@@ -52,7 +52,7 @@ pub(crate) struct Deploy {
 /// Parses the time of a lease: a second to an hour.
 pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     let period: Period = text.parse().map_err(|error| format!("{error}"))?;
-    if (Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&period.0) {
+    if (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&period.0) {
         Ok(period.0)
     } else {
         Err("use 1s to 1h".to_owned())
@@ -346,23 +346,22 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
 /// What a deploy would do.
 async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: Printer) -> Done {
     let store = reach.store()?;
-    let record = match &command.release {
-        Some(text) => store.find(reach.app(), text)?,
-        None => {
-            let progress = Progress::new(printer);
-            let secrets = values.secrets.clone();
-            let options = BuildOptions { rebuild: command.rebuild, secrets, ..BuildOptions::default() };
-            let built = release::build(
-                &reach.resolved,
-                &reach.project.text,
-                &reach.project.folder,
-                &store,
-                &options,
-                &mut |event| show(&event, &progress),
-            );
-            progress.end();
-            built?.record
-        }
+    let record = if let Some(text) = &command.release {
+        store.find(reach.app(), text)?
+    } else {
+        let progress = Progress::new(printer);
+        let secrets = values.secrets.clone();
+        let options = BuildOptions { rebuild: command.rebuild, secrets, ..BuildOptions::default() };
+        let built = release::build(
+            &reach.resolved,
+            &reach.project.text,
+            &reach.project.folder,
+            &store,
+            &options,
+            &mut |event| show(&event, &progress),
+        );
+        progress.end();
+        built?.record
     };
     let revision = Revision { release: record.release.clone(), values: values.id.clone() };
     let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);

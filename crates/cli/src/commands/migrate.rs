@@ -271,15 +271,16 @@ fn show(event: &Event, printer: Printer) {
     match event {
         Event::Waiting { holder } => printer.say(format_args!("  waiting for another run: {holder}")),
         Event::Retrying { version, name, tries, reason } => {
-            printer.say(format_args!("  {version:03}_{name}: try {tries}: {reason}"))
+            printer.say(format_args!("  {version:03}_{name}: try {tries}: {reason}"));
         }
         Event::Started { .. } => {}
         Event::Ended { version, name, direction, millis } => {
-            printer.say(format_args!("  {version:03}_{name} {direction} in {millis} ms"))
+            printer.say(format_args!("  {version:03}_{name} {direction} in {millis} ms"));
         }
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
 fn failed(error: migrate::MigrateError) -> Failure {
     Failure::new(error.to_string())
 }

@@ -59,9 +59,9 @@ pub(crate) async fn run(command: &Rollback, place: &Place, printer: Printer) -> 
         let observed = reach.fleet.observe().await?;
         let plan = plan(Some(&revision), Some(&current), &observed, &[], &policy, DeployKind::Rollback);
         if printer.json {
-            printer.document(&plan)?
+            printer.document(&plan)?;
         } else {
-            printer.data(&plan)
+            printer.data(&plan);
         }
         return Ok(Exit::Done);
     }

@@ -132,8 +132,8 @@ fn watch(reach: &Reach, changes: mpsc::UnboundedSender<()>) -> Result<notify::Re
                 .any(|part| matches!(part, Component::Normal(name) if RESULTS.iter().any(|result| name == *result)));
             !result && !results.iter().any(|output| inside.starts_with(output))
         };
-        let changed = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
-        if changed && event.paths.iter().any(|path| cause(path)) {
+        let written = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
+        if written && event.paths.iter().any(|path| cause(path)) {
             // nobody listens any more when everything is being stopped
             let _ = changes.send(());
         }

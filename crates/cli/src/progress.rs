@@ -188,7 +188,7 @@ impl Watcher for Progress {
             }
             Seen::Note { text } => {
                 if let Some(line) = &self.line {
-                    line.set_message((*text).to_owned())
+                    line.set_message((*text).to_owned());
                 } else {
                     self.printer.say(format_args!("    {}", text.replace('\n', "\n    ")));
                     (*text).clone_into(&mut self.noted);

@@ -214,6 +214,11 @@ listen = ["{}"]
         pid_of(&newest.join("shim.json"))
     }
 
+    /// Every process of this story's home.
+    pub fn processes(&self) -> Vec<i32> {
+        processes_of(&self.home())
+    }
+
     /// kill -9.
     pub fn kill(&self, pid: i32) {
         if let Some(pid) = rustix::process::Pid::from_raw(pid) {

@@ -42,6 +42,8 @@ fn a_failing_migration_keeps_the_old_release_and_schema() {
     let failed = story.slipway(&["deploy", "--yes"]).expect(1);
     assert!(failed.stderr.contains("003_cargo.up.sql:2"), "file and line: {}", failed.stderr);
     assert!(failed.stderr.contains("nowhere"), "{}", failed.stderr);
+    let named = failed.stderr.contains("migrations/003_cargo.up.sql") && !failed.stderr.contains("store/releases");
+    assert!(named, "the person's own file is named, not the release's copy: {}", failed.stderr);
     assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
     let left = tables(&story);
     assert!(!left.contains(&"cargo".to_owned()), "rolled back: {left:?}");

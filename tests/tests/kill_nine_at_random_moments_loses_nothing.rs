@@ -141,3 +141,20 @@ fn a_killed_instance_comes_back_by_itself() {
     });
     assert_eq!(story.get("/").expect("an answer").0, 200);
 }
+
+#[test]
+fn after_a_reboot_start_brings_everything_back_without_building() {
+    let story = Story::harbour_with("build = \"sh build.sh\"", "");
+    story.write("build.sh", "true");
+    story.deploy();
+    // what a power cut leaves: not one process
+    for _ in 0..3 {
+        for pid in story.processes() {
+            story.kill(pid);
+        }
+    }
+    until("nobody answers", Duration::from_secs(10), || story.get("/").is_err().then_some(()));
+    story.write("build.sh", "exit 1");
+    story.slipway(&["start"]).expect(0);
+    assert_eq!(story.get("/").expect("an answer"), (200, "one".to_owned()));
+}

@@ -20,7 +20,8 @@ pub(crate) async fn pending(target: &HostTarget, loaded: &Loaded) -> Result<Vec<
             Some(Migrations::Folder(_)) => {
                 let Some(folder) = folder(loaded, name)? else { continue };
                 let mut connection = connect(target, loaded, name, false).await?;
-                let lines = migrate::pending(&mut connection, &folder).await.map_err(|error| of(name, &error))?;
+                let lines =
+                    migrate::pending(&mut connection, &folder).await.map_err(|error| of(loaded, name, &error))?;
                 found.extend(lines.into_iter().map(|line| Migration {
                     database: name.clone(),
                     version: line.version,
@@ -45,7 +46,7 @@ pub(crate) async fn back_up(target: &HostTarget, loaded: &Loaded, deploy: u64) -
         }
         files::make_folder(&folder)?;
         let copy = folder.join(format!("{name}-{deploy}.sqlite"));
-        let bytes = migrate::snapshot_sqlite(&file, &copy).await.map_err(|error| of(name, &error))?;
+        let bytes = migrate::snapshot_sqlite(&file, &copy).await.map_err(|error| of(loaded, name, &error))?;
         tracing::info!(scope = %target.environment.scope, database = %name, bytes, "copied to {}", copy.display());
         prune(&folder, name, KEPT_COPIES);
     }
@@ -80,13 +81,14 @@ pub(crate) async fn migrate(target: &HostTarget, loaded: &Loaded) -> Result<Vec<
                 let Some(folder) = folder(loaded, name)? else { continue };
                 let mut connection = connect(target, loaded, name, true).await?;
                 if let Some(seed) = &seed {
-                    let status = migrate::status(&mut connection, &folder).await.map_err(|error| of(name, &error))?;
+                    let status =
+                        migrate::status(&mut connection, &folder).await.map_err(|error| of(loaded, name, &error))?;
                     seed.note_if(status.applied().next().is_none())?;
                 }
                 let scope = &target.environment.scope;
                 let mut tell = |event| tracing::info!(%scope, database = %name, ?event, "migrates");
                 let done = migrate::up(&mut connection, &folder, &Up::default(), &mut tell).await;
-                let done = done.map_err(|error| of(name, &error))?;
+                let done = done.map_err(|error| of(loaded, name, &error))?;
                 applied.extend(done.into_iter().map(|one| Migration {
                     database: name.clone(),
                     version: one.version,
@@ -127,7 +129,9 @@ pub(crate) async fn migrate_down(
         let down = Down { which: Which::Versions(versions), dry_run: false };
         let scope = &target.environment.scope;
         let mut tell = |event| tracing::info!(%scope, database = %name, ?event, "migrates down");
-        let done = migrate::down(&mut connection, &folder, &down, &mut tell).await.map_err(|error| of(name, &error))?;
+        let done = migrate::down(&mut connection, &folder, &down, &mut tell)
+            .await
+            .map_err(|error| of(loaded, name, &error))?;
         reverted.extend(done.into_iter().map(|one| Migration {
             database: name.clone(),
             version: one.version,
@@ -179,7 +183,7 @@ fn folder(loaded: &Loaded, name: &ResourceName) -> Result<Option<Folder>, Error>
     if !path.is_dir() {
         return Ok(None);
     }
-    Folder::read(&path).map(Some).map_err(|error| of(name, &error))
+    Folder::read(&path).map(Some).map_err(|error| of(loaded, name, &error))
 }
 
 async fn connect(
@@ -190,11 +194,18 @@ async fn connect(
 ) -> Result<migrate::Database, Error> {
     let url = bindings::database_url(loaded, name, &target.environment.place(&loaded.revision))?;
     let options = ConnectOptions { create, ..ConnectOptions::default() };
-    migrate::Database::connect(&url, &options).await.map_err(|error| of(name, &error))
+    migrate::Database::connect(&url, &options).await.map_err(|error| of(loaded, name, &error))
 }
 
-fn of(name: &ResourceName, error: &migrate::MigrateError) -> Error {
-    Error::failed(format!("database `{name}`: {error}"))
+/// A failure as the person knows the files: by the project's folder, not by the release's copy of it.
+fn of(loaded: &Loaded, name: &ResourceName, error: &migrate::MigrateError) -> Error {
+    let mut text = format!("database `{name}`: {error}");
+    let database = loaded.resolved.stack.databases.get(name);
+    if let Some(Migrations::Folder(declared)) = database.and_then(|database| database.migrations.as_ref()) {
+        let copy = loaded.folder.join("migrations").join(name.as_str());
+        text = text.replace(&copy.display().to_string(), declared.trim_end_matches('/'));
+    }
+    Error::failed(text)
 }
 
 fn has_content(file: &Path) -> bool {
@@ -242,7 +253,7 @@ impl Seed {
                 ))
             })?;
             let mut connection = connect(target, loaded, name, true).await?;
-            migrate::fill(&mut connection, &file).await.map_err(|error| of(name, &error))?;
+            migrate::fill(&mut connection, &file).await.map_err(|error| of(loaded, name, &error))?;
         } else {
             let service = command_service(loaded, name, None)?;
             let (code, output) =

@@ -115,6 +115,9 @@ Examples:
     /// Run the application here: build, migrate, seed, start, follow, rebuild on change; Ctrl-C stops all
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway up\n  slipway up --once\n\n")]
     Up(commands::up::Up),
+    /// Run what was deployed again without building, after a reboot for example
+    #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway start --env production\n\n")]
+    Start(commands::start::Start),
     /// Stop an environment; its data and releases stay
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway stop --env dev\n\n")]
     Stop(commands::stop::Stop),
@@ -186,6 +189,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Migrate(command) => block_on(commands::migrate::run(&command, &place, printer)),
         Verb::Run(command) => block_on(commands::run::run(&command, &place, printer)),
         Verb::Up(command) => block_on(commands::up::run(&command, &place, printer)),
+        Verb::Start(command) => block_on(commands::start::run(&command, &place, printer)),
         Verb::Stop(command) => block_on(commands::stop::run(&command, &place, printer)),
         Verb::Health(command) => block_on(commands::health::run(&command, &place, printer)),
     };

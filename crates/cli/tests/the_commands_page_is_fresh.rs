@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "init",
     "check",
     "schema",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 17] = [
     "build",
     "migrate",
     "run",
+    "start",
     "stop",
     "completions",
     "man",

@@ -75,7 +75,7 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 self.call("ship the release", || target.ship(revision, fence)).await.map_err(stopped)?;
             } else {
                 let preflight = Task::Preflight { revision: revision.clone() };
-                self.call("check the hosts", || target.task(&preflight, fence)).await.map_err(stopped)?;
+                self.call("pass the preflight", || target.task(&preflight, fence)).await.map_err(stopped)?;
                 let ask = Task::PendingMigrations { revision: revision.clone() };
                 let end = self.call("list the pending migrations", || target.task(&ask, fence)).await;
                 if let TaskEnd::Migrations { migrations } = end.map_err(stopped)? {

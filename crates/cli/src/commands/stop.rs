@@ -68,7 +68,11 @@ async fn stop_everything(command: &Stop, reach: &Reach, printer: Printer) -> Don
         let Scope { app, environment } = scope;
         printer.say(format_args!("{} {environment} of {app} is stopped", paint(GOOD, "ok")));
     }
-    reach.fleet.client().call(None, Call::Shutdown).await?;
+    if exit == Exit::Done {
+        reach.fleet.client().call(None, Call::Shutdown).await?;
+    } else {
+        printer.hint("what still runs is looked after; mend what is said above and stop again");
+    }
     Ok(exit)
 }
 

@@ -24,6 +24,7 @@ mod api;
 mod backoff;
 mod bindings;
 pub mod client;
+mod clock;
 mod command;
 mod container;
 mod context;
@@ -67,6 +68,7 @@ mod traffic;
 mod values;
 
 pub use client::{Client, LogQuery, Logs};
+pub use clock::SystemClock;
 pub use context::{Context, context};
 pub use error::Error;
 pub use launch::launch;

@@ -9,7 +9,6 @@ use std::{
 };
 
 use engine::{
-    clock::Clock,
     error::EngineError,
     policy::Policy,
     recover::{Recovered, recover},
@@ -17,7 +16,7 @@ use engine::{
     watcher::{Progress, Watcher},
 };
 
-use crate::{environment::Environment, host::Host, state::LeaseState, target::HostTarget};
+use crate::{clock::SystemClock, environment::Environment, host::Host, state::LeaseState, target::HostTarget};
 
 /// Who has the lease meanwhile.
 const HOLDER: &str = "agent";
@@ -28,19 +27,6 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// A lease that is given back while a deploy has no end is not yet a deploy that was left: its engine may just be
 /// about to lock again.
 const SETTLE: Duration = Duration::from_millis(500);
-
-/// The system's clock.
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
-    }
-
-    async fn sleep(&self, time: Duration) {
-        tokio::time::sleep(time).await;
-    }
-}
 
 /// Writes to the agent's own log.
 struct Log(String);

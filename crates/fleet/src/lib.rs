@@ -14,12 +14,11 @@
 //! # }
 //! ```
 
-mod clock;
 mod honours;
 mod local;
 mod turn;
 
-pub use clock::SystemClock;
+pub use agent::SystemClock;
 pub use honours::honours;
 pub use local::Local;
 pub use turn::Turn;

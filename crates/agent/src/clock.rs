@@ -1,4 +1,4 @@
-//! The system's clock for the engine.
+//! The system's clock for the engine, on the host and at the command line.
 
 use std::time::Duration;
 

@@ -58,7 +58,7 @@ pub(crate) fn upstream(folder: &Path) -> Result<Proxy, Fault> {
     nginx("upstream", folder, address, &server)
 }
 
-/// nginx as a proxy, set up as a careful person would.
+/// nginx as a proxy, set up as a careful person would: it tells the application what the edge tells it.
 pub(crate) fn nginx_proxy(folder: &Path, upstream: SocketAddr) -> Result<Proxy, Fault> {
     let address = free_address()?;
     let server = format!(
@@ -72,6 +72,8 @@ pub(crate) fn nginx_proxy(folder: &Path, upstream: SocketAddr) -> Result<Proxy, 
                  proxy_set_header Host $host;
                  proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
                  proxy_set_header X-Forwarded-Proto $scheme;
+                 proxy_set_header X-Forwarded-Host $host;
+                 proxy_set_header X-Request-Id $request_id;
              }}
          }}"
     );
@@ -119,6 +121,8 @@ defaults
 frontend visitors
     bind {address}
     http-request set-header X-Forwarded-Proto http
+    http-request set-header X-Forwarded-Host %[req.hdr(host)]
+    http-request set-header X-Request-Id %[uuid()]
     default_backend app
 backend app
     server one {upstream} maxconn 4096

@@ -109,9 +109,7 @@ async fn down(
     yes: bool,
     printer: Printer,
 ) -> Done {
-    let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
-        return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
-    };
+    let (name, folder) = only(folders)?;
     let folder = read(folder)?;
     let mut database = connect(reach, name, printer).await?;
     let plan = Down { which: Which::Steps(steps), dry_run: true };
@@ -143,9 +141,7 @@ async fn mend(
     applied: bool,
     printer: Printer,
 ) -> Done {
-    let [(name, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
-        return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
-    };
+    let (name, folder) = only(folders)?;
     let folder = read(folder)?;
     let mut database = connect(reach, name, printer).await?;
     let found = if applied { Mend::Applied } else { Mend::NotApplied };
@@ -204,9 +200,7 @@ async fn status(reach: &Reach, folders: &BTreeMap<ResourceName, PathBuf>, printe
 }
 
 fn create(folders: &BTreeMap<ResourceName, PathBuf>, name: &str, printer: Printer) -> Done {
-    let [(_, folder)] = folders.iter().collect::<Vec<_>>()[..] else {
-        return Err(Failure::usage("this stack has several databases").hint("add --database NAME"));
-    };
+    let (_, folder) = only(folders)?;
     let (up, down) = migrate::create(folder, name).map_err(failed)?;
     printer.data(up.display());
     printer.data(down.display());
@@ -238,6 +232,15 @@ fn folders(reach: &Reach, wanted: Option<&ResourceName>) -> Result<BTreeMap<Reso
             .hint("add migrations = \"migrations\" to [database.…]"));
     }
     Ok(found)
+}
+
+/// The database that is meant, where only one can be.
+fn only(folders: &BTreeMap<ResourceName, PathBuf>) -> Result<(&ResourceName, &PathBuf), Failure> {
+    let mut all = folders.iter();
+    match (all.next(), all.next()) {
+        (Some(one), None) => Ok(one),
+        _ => Err(Failure::usage("this stack has several databases").hint("add --database NAME")),
+    }
 }
 
 fn read(folder: &PathBuf) -> Result<Folder, Failure> {

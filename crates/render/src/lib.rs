@@ -1,0 +1,1 @@
+//! Write the stack as the files that other engines read.

@@ -1,6 +1,9 @@
 //! Talks to the agent of a home: one connection per call, so an agent that was restarted in between is no matter.
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use engine::target::TargetError;
@@ -20,10 +23,11 @@ pub const THIS_MACHINE: &str = "this machine";
 /// How long any call but a task may take. An agent answers within milliseconds; one that does not is stuck on its disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A way to the agent of one home.
+/// A way to the agent of one host.
 #[derive(Debug, Clone)]
 pub struct Client {
-    home: Home,
+    socket: PathBuf,
+    host: String,
 }
 
 /// Which lines of a log are wanted.
@@ -38,21 +42,32 @@ pub struct LogQuery {
 }
 
 impl Client {
-    /// A way to the agent of `home`, whether or not one runs.
-    pub fn new(home: Home) -> Self {
-        Self { home }
+    /// A way to the agent of `home` on this machine, whether or not one runs.
+    pub fn new(home: &Home) -> Self {
+        Self::over(home.agent_socket(), THIS_MACHINE.to_owned())
+    }
+
+    /// A way to the agent behind a socket of this machine, also one that leads to another host; `host` is its name in
+    /// messages.
+    pub fn over(socket: PathBuf, host: String) -> Self {
+        Self { socket, host }
     }
 
     /// A way to the agent of `home`. Fails with `Unreachable` when none answers.
     pub async fn connect(home: &Home) -> Result<Self, TargetError> {
-        let client = Self::new(home.clone());
+        let client = Self::new(home);
         client.call(None, Call::Info).await?;
         Ok(client)
     }
 
-    /// The home.
-    pub fn home(&self) -> &Home {
-        &self.home
+    /// The host's name in messages.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// Asks once. Fails with `Unreachable` when no answer comes (the call may or may not have been done), with
@@ -73,7 +88,7 @@ impl Client {
         }
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(answer) => answer,
-            Err(_) => Err(unreachable(format!("the agent gave no answer within {} s", PATIENCE.as_secs()))),
+            Err(_) => Err(self.unreachable(format!("the agent gave no answer within {} s", PATIENCE.as_secs()))),
         }
     }
 
@@ -100,33 +115,36 @@ impl Client {
             uri.push_str("&service=");
             uri.push_str(service);
         }
-        let response = socket::send(&self.home.agent_socket(), Method::GET, &uri, Bytes::new())
+        let response = socket::send(&self.socket, Method::GET, &uri, Bytes::new())
             .await
             .map_err(|reason| self.no_answer(&reason))?;
         if response.status() != StatusCode::OK {
-            let body = response.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
+            let body = response.into_body().collect().await.map_err(|error| self.unreachable(error.to_string()))?;
             return Err(serde_json::from_slice(&body.to_bytes()).unwrap_or_else(|error| unclear(&error)));
         }
-        Ok(Logs { body: response.into_body(), pending: BytesMut::new() })
+        Ok(Logs { host: self.host.clone(), body: response.into_body(), pending: BytesMut::new() })
     }
 
     async fn exchange(&self, method: Method, uri: &str, body: Bytes) -> Result<(StatusCode, Bytes), TargetError> {
-        let response = socket::send(&self.home.agent_socket(), method, uri, body)
-            .await
-            .map_err(|reason| self.no_answer(&reason))?;
+        let response = socket::send(&self.socket, method, uri, body).await.map_err(|reason| self.no_answer(&reason))?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| unreachable(error.to_string()))?;
+        let body = response.into_body().collect().await.map_err(|error| self.unreachable(error.to_string()))?;
         Ok((status, body.to_bytes()))
     }
 
+    fn unreachable(&self, reason: String) -> TargetError {
+        TargetError::Unreachable { host: self.host.clone(), reason }
+    }
+
     fn no_answer(&self, reason: &str) -> TargetError {
-        unreachable(format!("no agent at {}: {reason}", self.home.agent_socket().display()))
+        self.unreachable(format!("no agent at {}: {reason}", self.socket.display()))
     }
 }
 
 /// Lines of output as they come.
 #[derive(Debug)]
 pub struct Logs {
+    host: String,
     body: Incoming,
     pending: BytesMut,
 }
@@ -142,14 +160,13 @@ impl Logs {
             }
             match self.body.frame().await? {
                 Ok(frame) => self.pending.extend(frame.into_data().ok()),
-                Err(error) => return Some(Err(unreachable(error.to_string()))),
+                Err(error) => {
+                    let (host, reason) = (self.host.clone(), error.to_string());
+                    return Some(Err(TargetError::Unreachable { host, reason }));
+                }
             }
         }
     }
-}
-
-fn unreachable(reason: String) -> TargetError {
-    TargetError::Unreachable { host: THIS_MACHINE.to_owned(), reason }
 }
 
 fn unclear(error: &serde_json::Error) -> TargetError {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use engine::desired::{Desired, Instance};
@@ -11,8 +11,8 @@ use stack::{ResourceName, Revision};
 use tokio::sync::watch;
 
 use crate::{
-    bindings::Place, error::Error, files, internal::Internal, journal::Journal, protocol::Scope, revision::Revisions,
-    services::Services, state::State,
+    bindings::Place, error::Error, files, internal::Internal, journal::Journal, membership::Membership,
+    protocol::Scope, revision::Revisions, services::Services, state::State,
 };
 
 /// Bytes of output of one environment that stay.
@@ -35,6 +35,7 @@ pub(crate) struct Environment {
     internal: Mutex<Internal>,
     instances: Mutex<BTreeMap<String, Instance>>,
     troubles: Mutex<BTreeMap<String, String>>,
+    membership: Mutex<Option<Arc<Membership>>>,
     changed: watch::Sender<u64>,
     /// Of the whole host.
     all_changed: watch::Sender<u64>,
@@ -61,6 +62,7 @@ impl Environment {
             internal: Mutex::new(internal),
             instances: Mutex::default(),
             troubles: Mutex::default(),
+            membership: Mutex::default(),
             changed: watch::Sender::new(0),
             all_changed,
         };
@@ -170,6 +172,17 @@ impl Environment {
             number = *count;
         });
         number
+    }
+
+    /// The other hosts; `None` for an environment of one host.
+    pub(crate) fn membership(&self) -> Option<Arc<Membership>> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replaces what is known of the other hosts, and tells everybody.
+    pub(crate) fn set_membership(&self, membership: Option<Arc<Membership>>) {
+        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = membership;
+        self.touch();
     }
 
     /// Is told of every change.

@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// Fails with the end of the agent's log when it does not come up.
 pub async fn launch(binary: &Path, home: &Home) -> Result<(), Error> {
     home.check_length()?;
-    let client = Client::new(home.clone());
+    let client = Client::new(home);
     if let Ok(Reply::Info { binary: running, pid, .. }) = client.call(None, Call::Info).await {
         if program::is_same_file(binary, pid) == Some(true)
             || program::digest(binary.to_owned()).await.is_ok_and(|digest| digest == running)

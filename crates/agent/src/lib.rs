@@ -47,6 +47,8 @@ mod jobs;
 mod journal;
 mod launch;
 pub mod log;
+pub mod members;
+mod membership;
 mod ports;
 mod preflight;
 mod probing;

@@ -129,6 +129,8 @@ pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed 
         traffic,
         services: environment.services.seen().into_values().collect(),
         troubles,
+        lost: Vec::new(),
+        promoted: None,
         desired,
     }
 }

@@ -18,6 +18,10 @@ pub struct Desired {
     pub traffic: BTreeMap<Revision, u8>,
     /// The revision whose jobs and functions start when their time comes.
     pub schedules: Option<Revision>,
+    /// The shares of `traffic` are made of whole hosts: the first `ceil(percent * hosts / 100)` of them send all their
+    /// visitors to the newer revision, the others none. Without it every edge splits its visitors.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_host: bool,
 }
 
 /// What is, possibly a moment old.
@@ -41,6 +45,21 @@ pub struct Observed {
     /// Why the hosts cannot reach the desired state, in words for a person: an address in use, a release that is
     /// damaged. Empty when all is well.
     pub troubles: Vec<String>,
+    /// Hosts of the environment that do not answer.
+    #[serde(default)]
+    pub lost: Vec<Lost>,
+    /// The deploy whose present stage a person promoted.
+    #[serde(default)]
+    pub promoted: Option<u64>,
+}
+
+/// A host that does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// Which.
+    pub host: String,
+    /// Why, as far as it is known.
+    pub why: String,
 }
 
 /// One instance as it was last seen.

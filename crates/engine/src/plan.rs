@@ -250,6 +250,7 @@ pub fn steady(revision: Option<&Revision>) -> Desired {
         running: BTreeSet::from([revision.clone()]),
         traffic: BTreeMap::from([(revision.clone(), 100)]),
         schedules: Some(revision.clone()),
+        by_host: false,
     }
 }
 
@@ -262,7 +263,7 @@ fn beside(wanted: &Revision, current: Option<&Revision>, now: Option<&BTreeMap<R
         (None, Some(current)) => BTreeMap::from([(current.clone(), 100)]),
         (None, None) => BTreeMap::new(),
     };
-    Desired { schedules: current.cloned(), running, traffic }
+    Desired { schedules: current.cloned(), running, traffic, by_host: false }
 }
 
 /// `wanted` runs beside `current` and gets `percent` of the visitors.
@@ -272,6 +273,7 @@ fn shifted(wanted: &Revision, current: Option<&Revision>, percent: u8) -> Desire
         running: current.into_iter().chain([wanted]).cloned().collect(),
         traffic: rest.into_iter().chain([(wanted.clone(), percent)]).collect(),
         schedules: current.or(Some(wanted)).cloned(),
+        by_host: false,
     }
 }
 

@@ -44,6 +44,8 @@ fn reached(desired: &Desired, replicas: u32) -> Observed {
     };
     let running = desired.running.iter();
     Observed {
+        lost: Vec::new(),
+        promoted: None,
         desired: desired.clone(),
         expected: running.clone().map(|revision| (revision.clone(), replicas)).collect(),
         instances: running.flat_map(|revision| (0..replicas).map(move |number| instance(revision, number))).collect(),
@@ -204,7 +206,7 @@ fn any_observed() -> impl Strategy<Value = Observed> {
             [one, two, ..] => BTreeMap::from([((*one).clone(), share), ((*two).clone(), 100 - share)]),
         };
         let schedules = running.first().cloned();
-        let mut observed = reached(&Desired { running, traffic, schedules }, replicas);
+        let mut observed = reached(&Desired { running, traffic, schedules, by_host: false }, replicas);
         if !whole {
             observed.instances.pop();
             observed.serving.clear();

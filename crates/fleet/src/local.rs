@@ -19,6 +19,7 @@ use crate::Turn;
 /// One environment on this machine.
 #[derive(Debug, Clone)]
 pub struct Local {
+    home: Home,
     client: Client,
     /// The program that is started when no agent answers.
     binary: PathBuf,
@@ -28,7 +29,7 @@ pub struct Local {
 impl Local {
     /// The environment `scope` of the agent of `home`, whether or not an agent runs.
     pub fn new(binary: PathBuf, home: Home, scope: Scope) -> Self {
-        Self { client: Client::new(home), binary, scope }
+        Self { client: Client::new(&home), home, binary, scope }
     }
 
     /// Another environment of the same agent.
@@ -40,14 +41,12 @@ impl Local {
     /// Makes sure that an agent of this very program runs, and starts or replaces it otherwise. Instances and
     /// visitors notice nothing.
     pub async fn launch(&self) -> Result<(), TargetError> {
-        agent::launch(&self.binary, self.client.home())
-            .await
-            .map_err(|error| TargetError::Failed { reason: error.to_string() })
+        agent::launch(&self.binary, &self.home).await.map_err(|error| TargetError::Failed { reason: error.to_string() })
     }
 
     /// Takes this machine's turn at deploying the environment; `None` while another command here has it.
     pub fn turn(&self) -> std::io::Result<Option<Turn>> {
-        Turn::take(&self.client.home().environment(&self.scope))
+        Turn::take(&self.home.environment(&self.scope))
     }
 
     /// Which environment.

@@ -66,7 +66,7 @@ fn part(environment: &str, shares: &[(&Arc<Loaded>, u8)], instances: Vec<Instanc
     let running = shares.iter().map(|(loaded, _)| loaded.revision.clone()).collect();
     Part {
         scope: scope(environment),
-        desired: Desired { running, traffic, schedules: None },
+        desired: Desired { running, traffic, schedules: None, by_host: false },
         loaded: shares.iter().map(|(loaded, _)| (loaded.revision.clone(), (*loaded).clone())).collect(),
         instances,
         socket: PathBuf::from("/h/agent.sock"),

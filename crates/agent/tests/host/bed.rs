@@ -81,7 +81,7 @@ impl Bed {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(self.home.clone())
+        Client::new(&self.home)
     }
 
     pub(crate) fn agent_pid(&self) -> u32 {
@@ -181,6 +181,7 @@ impl Bed {
             running: running.iter().map(|one| (*one).clone()).collect::<BTreeSet<_>>(),
             traffic: traffic.iter().map(|(one, percent)| ((*one).clone(), *percent)).collect(),
             schedules: traffic.first().map(|(one, _)| (*one).clone()),
+            by_host: false,
         };
         self.call(Call::Want { desired, fence }).await.unwrap();
         self.call(Call::Unlock { fence }).await.unwrap();
@@ -192,6 +193,7 @@ impl Bed {
             running: running.iter().map(|one| (*one).clone()).collect::<BTreeSet<_>>(),
             traffic: traffic.iter().map(|(one, percent)| ((*one).clone(), *percent)).collect(),
             schedules: None,
+            by_host: false,
         };
         let began = Instant::now();
         loop {

@@ -183,6 +183,7 @@ async fn a_deploy_whose_engine_fell_silent_is_brought_to_its_end_by_the_host() {
         running: [good.clone(), new.clone()].into(),
         traffic: [(good.clone(), 100)].into(),
         schedules: Some(good.clone()),
+        by_host: false,
     };
     bed.call(Call::Want { desired, fence }).await.unwrap();
     // Nobody renews.

@@ -224,6 +224,8 @@ impl World {
         let service = &self.service;
         let named = |made: &usize| self.made[*made].revision.clone();
         Observed {
+            lost: Vec::new(),
+            promoted: None,
             desired: desired.clone(),
             expected: glance.taken.iter().map(|made| (named(made), self.made[*made].replicas)).collect(),
             instances: glance

@@ -8,6 +8,7 @@
 //! container engine that fetches and builds images). A build
 //! that fails leaves every release and every record as they were.
 
+mod assemble;
 pub mod build;
 mod bundle;
 mod cache;

@@ -11,6 +11,7 @@ use stack::{ReleaseId, ResourceName};
 use crate::{
     BuildError, BuildEvent, BuildOptions, Built, Compiled, Content, FileEntry, Manifest, Record, SiteFile, SiteIndex,
     Store, StoreError, Tree,
+    assemble,
     check::site_index,
     compress::{self, Coding},
     content_type::{content_type, is_compressible},
@@ -175,21 +176,10 @@ impl<'a> Packing<'a> {
         self.stage(&stage)?;
         let variants = self.stage_variants(&stage)?;
         self.assemble(&stage, &release, &variants, newest)?;
-        let documents = [release.join("release.json")]
-            .into_iter()
-            .chain(self.manifest.sites.keys().map(|name| release.join(format!("site/{name}.index.json"))));
-        let staged = fs::read_dir(&stage).map_err(StoreError::io("read", &stage))?.flatten().map(|entry| entry.path());
-        let new = documents.chain(staged).collect();
-        durable::sync_new(build.path(), new).map_err(StoreError::io("flush", build.path()))?;
-        self.shelve(&stage)?;
-        let place = self.store.folder(&self.compiled.app, id);
-        if place.exists() {
-            // Damaged, or this would not be done.
-            fs::rename(&place, build.path().join("damaged")).map_err(StoreError::io("replace", &place))?;
-        }
-        fs::rename(&release, &place).map_err(StoreError::io("create", &place))?;
+        assemble::flush(build.path(), self.manifest, &stage, &release)?;
+        assemble::shelve(self.store, &stage, &mut self.placed)?;
+        assemble::publish(self.store, &self.compiled.app, id, build.path(), &release)?;
         self.released = true;
-        durable::sync_folder(&app_folder).map_err(StoreError::io("flush", &app_folder))?;
         Ok(())
     }
 
@@ -270,54 +260,10 @@ impl<'a> Packing<'a> {
         variants: &BTreeMap<&str, Variants>,
         newest: Option<&Record>,
     ) -> Result<(), StoreError> {
-        let mut folders = HashSet::new();
-        let mut parent = |path: &Path| match path.parent() {
-            Some(folder) if !folders.contains(folder) => {
-                fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-                folders.insert(folder.to_owned());
-                Ok(())
-            }
-            _ => Ok(()),
-        };
-        let content = |digest: &str, suffix: &str| {
-            let staged = stage.join(format!("{digest}{suffix}"));
-            if staged.exists() { staged } else { self.store.object(digest, suffix) }
-        };
-        for (path, entry) in self.manifest.entries() {
-            let to = release.join(&path);
-            parent(&to)?;
-            match &entry.content {
-                Content::File { digest, executable, .. } => {
-                    let from = content(digest, tree::object_suffix(*executable));
-                    tree::link(&from, &to, *executable).map_err(StoreError::io("create", &to))?;
-                }
-                Content::Link { target } => {
-                    std::os::unix::fs::symlink(target, &to).map_err(StoreError::io("create", &to))?;
-                }
-            }
-        }
-        for index in 0..self.manifest.trees.len() {
-            parent(&release.join(format!("tree/{index}/file")))?;
-        }
-        for name in self.manifest.migrations.keys() {
-            parent(&release.join(format!("migrations/{name}/file")))?;
-        }
-        for (name, files) in &self.manifest.sites {
-            parent(&release.join(format!("site/{name}/file")))?;
-            let index = self.index(name, files, variants, newest);
-            for (path, file) in &index.files {
-                for (coding, _) in Coding::ALL.iter().filter_map(|c| Some((c, file.variants.get(c.name())?))) {
-                    let to = release.join(format!("site/{name}/{path}{}", coding.suffix()));
-                    let from = content(&file.digest, coding.suffix());
-                    tree::link(&from, &to, false).map_err(StoreError::io("create", &to))?;
-                }
-            }
-            let json = serde_json::to_vec(&index).expect("an index has string keys only");
-            let to = release.join(format!("site/{name}.index.json"));
-            tree::write(&to, &json).map_err(StoreError::io("write", &to))?;
-        }
-        let to = release.join("release.json");
-        tree::write(&to, &self.manifest.to_json()).map_err(StoreError::io("write", &to))
+        let sites = self.manifest.sites.iter();
+        let indexes =
+            sites.map(|(name, files)| (name.clone(), self.index(name, files, variants, newest))).collect();
+        assemble::assemble(self.store, self.manifest, &indexes, stage, release)
     }
 
     fn index(
@@ -351,20 +297,6 @@ impl<'a> Packing<'a> {
             Some((entry.path.clone(), file))
         };
         SiteIndex { files: files.iter().filter_map(file).collect() }
-    }
-
-    /// Moves staged content to its place among the objects. Its names need no flush: they only save space.
-    fn shelve(&mut self, stage: &Path) -> Result<(), StoreError> {
-        for entry in fs::read_dir(stage).map_err(StoreError::io("read", stage))?.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let (digest, suffix) = name.split_at(64.min(name.len()));
-            let place = self.store.object(digest, suffix);
-            let folder = place.parent().expect("an object lies in a folder");
-            fs::create_dir_all(folder).map_err(StoreError::io("create", folder))?;
-            fs::rename(entry.path(), &place).map_err(StoreError::io("create", &place))?;
-            self.placed.push(place);
-        }
-        Ok(())
     }
 
     /// Takes back what a failed packing had put in place.

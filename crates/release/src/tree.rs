@@ -92,7 +92,7 @@ pub(crate) fn write(to: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Gives a file its mode and time for good.
-fn seal(file: &File, executable: bool) -> io::Result<()> {
+pub(crate) fn seal(file: &File, executable: bool) -> io::Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(FIXED_SECONDS.unsigned_abs());
     file.set_times(FileTimes::new().set_modified(time).set_accessed(time))?;
     file.set_permissions(fs::Permissions::from_mode(mode(executable)))

@@ -280,6 +280,9 @@ pub struct Database {
     pub size: Option<Size>,
     /// Disk to begin with, and to grow to.
     pub storage: Option<Span<ByteSize>>,
+    /// What only a provider's own service has: its checked keys, as JSON values.
+    #[serde(default)]
+    pub cloud: serde_json::Map<String, serde_json::Value>,
 }
 
 /// Whether a replica takes over.
@@ -342,6 +345,9 @@ pub struct Cache {
     pub shards: u32,
     /// Memory asked for.
     pub memory: Option<ByteSize>,
+    /// What only a provider's own service has: its checked keys, as JSON values.
+    #[serde(default)]
+    pub cloud: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A message broker.
@@ -370,6 +376,9 @@ pub struct Bucket {
     pub delete_after: Option<Period>,
     /// Origins whose pages may upload.
     pub cors: Vec<String>,
+    /// What only a provider's own service has: its checked keys, as JSON values.
+    #[serde(default)]
+    pub cloud: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A resource of a kind that only some targets can run, kept as its checked keys.

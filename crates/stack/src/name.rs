@@ -122,11 +122,24 @@ pub enum Kind {
     Network,
     Dashboard,
     Waf,
+    Cdn,
+    Dns,
+    Gateway,
+    Log,
+    Scrape,
+    Key,
+    Role,
+    External,
+    Cluster,
+    Audit,
+    Gate,
+    Phase,
+    Price,
 }
 
 impl Kind {
     /// All kinds, in the order the documentation lists them.
-    pub const ALL: [Kind; 16] = [
+    pub const ALL: [Kind; 29] = [
         Kind::Service,
         Kind::Site,
         Kind::Function,
@@ -143,6 +156,19 @@ impl Kind {
         Kind::Network,
         Kind::Dashboard,
         Kind::Waf,
+        Kind::Cdn,
+        Kind::Dns,
+        Kind::Gateway,
+        Kind::Log,
+        Kind::Scrape,
+        Kind::Key,
+        Kind::Role,
+        Kind::External,
+        Kind::Cluster,
+        Kind::Audit,
+        Kind::Gate,
+        Kind::Phase,
+        Kind::Price,
     ];
 
     /// The table's name in the stack file, as in `service`.
@@ -164,6 +190,19 @@ impl Kind {
             Kind::Network => "network",
             Kind::Dashboard => "dashboard",
             Kind::Waf => "waf",
+            Kind::Cdn => "cdn",
+            Kind::Dns => "dns",
+            Kind::Gateway => "gateway",
+            Kind::Log => "log",
+            Kind::Scrape => "scrape",
+            Kind::Key => "key",
+            Kind::Role => "role",
+            Kind::External => "external",
+            Kind::Cluster => "cluster",
+            Kind::Audit => "audit",
+            Kind::Gate => "gate",
+            Kind::Phase => "phase",
+            Kind::Price => "price",
         }
     }
 

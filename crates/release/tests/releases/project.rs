@@ -68,6 +68,7 @@ impl Project {
             settings: BTreeMap::new(),
             size: None,
             storage: None,
+            cloud: serde_json::Map::default(),
         };
         self.resolved.stack.databases.insert(ResourceName::new(name).unwrap(), database);
         self

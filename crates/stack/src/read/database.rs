@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{section::Section, size};
+use super::{extra, extra_keys, section::Section, size};
 use crate::{
     Backup, Database, DatabaseEngine, Failover, Kind, Migrations, Objective, Period, Problem, ResourceName, Service,
 };
@@ -56,6 +56,7 @@ pub(crate) fn read(section: Section<'_>, services: &BTreeMap<ResourceName, Servi
         settings: section.map("settings"),
         size: size::find(&section),
         storage: section.parse("storage"),
+        cloud: extra::read_cloud(&section, &extra_keys::DATABASE_CLOUD),
     };
     section.finish(&MOVED);
     database

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use toml::de::DeValue;
 
 use super::{
-    extra_keys::{Form, keys},
+    extra_keys::{Form, Key, keys},
     section::{Entry, Section},
 };
 use crate::{AlarmRule, ByteSize, Extra, Kind, Period};
@@ -14,12 +14,7 @@ const DEEPEST: usize = 4;
 
 /// Reads a resource of an extra kind.
 pub(crate) fn read(section: Section<'_>, kind: Kind) -> Extra {
-    let mut settings = Map::new();
-    for (key, form, _) in keys(kind) {
-        let Some(entry) = section.find(key) else { continue };
-        let value = read_value(&entry, *form);
-        settings.extend(value.map(|value| ((*key).to_owned(), value)));
-    }
+    let settings = read_keys(&section, keys(kind));
     if kind == Kind::Table && !section.has("key") {
         section.missing("key", "write the key that finds an item, for example `key = \"id\"`");
     }
@@ -32,6 +27,24 @@ pub(crate) fn read(section: Section<'_>, kind: Kind) -> Extra {
         ("sort_key", "sort"),
     ]);
     Extra { settings }
+}
+
+/// Reads the `cloud` table of a resource: what only a provider's own service has.
+pub(crate) fn read_cloud(section: &Section<'_>, known: &[Key]) -> Map<String, Value> {
+    let Some(table) = section.table("cloud") else { return Map::new() };
+    let settings = read_keys(&table, known);
+    table.finish(&[("instance_class", "class"), ("multi_az", "zones"), ("retention", "keep")]);
+    settings
+}
+
+fn read_keys(section: &Section<'_>, known: &[Key]) -> Map<String, Value> {
+    let mut settings = Map::new();
+    for (key, form, _) in known {
+        let Some(entry) = section.find(key) else { continue };
+        let value = read_value(&entry, *form);
+        settings.extend(value.map(|value| ((*key).to_owned(), value)));
+    }
+    settings
 }
 
 /// The few keys whose text has a form that other rooms rely on.

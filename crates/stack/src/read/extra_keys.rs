@@ -31,6 +31,19 @@ pub(crate) fn keys(kind: Kind) -> &'static [Key] {
         Kind::Network => &NETWORK,
         Kind::Dashboard => &DASHBOARD,
         Kind::Waf => &WAF,
+        Kind::Cdn => &CDN,
+        Kind::Dns => &DNS,
+        Kind::Gateway => &GATEWAY,
+        Kind::Log => &LOG,
+        Kind::Scrape => &SCRAPE,
+        Kind::Key => &KEY,
+        Kind::Role => &ROLE,
+        Kind::External => &EXTERNAL,
+        Kind::Cluster => &CLUSTER,
+        Kind::Audit => &AUDIT,
+        Kind::Gate => &GATE,
+        Kind::Phase => &PHASE,
+        Kind::Price => &PRICE,
         _ => &[],
     }
 }
@@ -150,4 +163,172 @@ const WAF: [Key; 13] = [
     ("rules", Any, "Rules of your own."),
     ("mode", Text, "`block` or `count`."),
     ("about", Text, "What it is for."),
+];
+
+const CDN: [Key; 13] = [
+    ("name", Text, "Name at the provider, when it differs."),
+    ("to", Texts, "What it caches: `site.x`, `bucket.x` or `service.x`."),
+    ("names", Texts, "Host names it answers."),
+    ("cache", Period, "How long assets stay."),
+    ("price_class", Text, "Where it has caches: `us-europe`, `most` or `all`."),
+    ("compress", Flag, "Compress answers."),
+    ("https_only", Flag, "Send HTTP to HTTPS."),
+    ("http2", Flag, "Speak HTTP/2."),
+    ("spa", Flag, "An unknown path gets `index.html`."),
+    ("countries", Texts, "Only these countries, as two letters."),
+    ("invalidate", Texts, "Paths forgotten after a deploy."),
+    ("ddos", Flag, "Protect against floods."),
+    ("about", Text, "What it is for."),
+];
+
+const DNS: [Key; 5] = [
+    ("zone", Text, "The domain."),
+    ("records", Any, "List of `{ name, type, to }`; `to` is a value or a resource."),
+    ("certificate", Texts, "Names of one certificate."),
+    ("validate", Text, "How the certificate is proven: `dns` or `http`."),
+    ("about", Text, "What it is for."),
+];
+
+const GATEWAY: [Key; 14] = [
+    ("kind", Text, "`http`, `rest` or `load-balancer`."),
+    ("routes", Texts, "Host names it answers; all when not given."),
+    ("identity", Text, "Whose tokens it believes, as `identity.x`."),
+    ("limit", Text, "Requests allowed, as in `167/s per all`."),
+    ("burst", Whole, "Requests above the limit in one moment."),
+    ("versions", Texts, "Versions of the API side by side, as in `v1`."),
+    ("cors", Flag, "Answer preflight requests."),
+    ("regional", Flag, "In one region, without caches of its own."),
+    ("redirect_http", Flag, "Send HTTP to HTTPS."),
+    ("tls", Text, "Oldest TLS version, as in `1.2`."),
+    ("health", Any, "`{ path, every, up, down }` of its checks."),
+    ("sticky", Flag, "A visitor keeps coming to the same instance."),
+    ("trusted_hops", Whole, "Proxies in front whose X-Forwarded-For is believed."),
+    ("about", Text, "What it is for."),
+];
+
+const LOG: [Key; 8] = [
+    ("of", Texts, "Whose output: `service.x`, `function.x`, `database.x`, `gateway.x`."),
+    ("group", Text, "Name at the provider."),
+    ("stream", Text, "Name of the stream."),
+    ("keep", Period, "How long it stays."),
+    ("archive_to", Text, "Bucket it goes to afterwards, as `bucket.x`."),
+    ("traces", Flag, "Follow requests from part to part."),
+    ("sample", Whole, "Share of requests that are followed, in percent."),
+    ("about", Text, "What it is for."),
+];
+
+const SCRAPE: [Key; 6] = [
+    ("of", Texts, "What is read: `service.x`, `database.x`, `cache.x`."),
+    ("every", Period, "How often."),
+    ("port", Whole, "Port of the metrics."),
+    ("path", Text, "Path of the metrics."),
+    ("label", Text, "Pods with this label or annotation."),
+    ("about", Text, "What it is for."),
+];
+
+const KEY: [Key; 3] = [
+    ("of", Texts, "What it encrypts."),
+    ("rotate", Period, "How often it changes."),
+    ("about", Text, "What it is for."),
+];
+
+const ROLE: [Key; 3] = [
+    ("of", Texts, "Who has it."),
+    ("allow", Texts, "What it may do beyond what `needs` says, as in `rds-db:connect`."),
+    ("about", Text, "What it is for."),
+];
+
+const EXTERNAL: [Key; 6] = [
+    ("kind", Text, "As in `textract`, `bedrock`, `plausible`."),
+    ("model", Text, "Which model."),
+    ("features", Texts, "What is used of it."),
+    ("url", Text, "Its address."),
+    ("stub", Text, "Service that stands in for it where it cannot be reached, as `service.x`."),
+    ("about", Text, "What it is for."),
+];
+
+const CLUSTER: [Key; 13] = [
+    ("name", Text, "Name at the provider, when it differs."),
+    ("runtime", Text, "Container runtime."),
+    ("tools", Texts, "Programs installed on each machine."),
+    ("pods", Text, "Address range of pods."),
+    ("cni", Text, "Network of pods."),
+    ("nodes", Whole, "Machines."),
+    ("version", Text, "Version."),
+    ("image", Text, "System of the machines."),
+    ("storage_class", Text, "Class of disks."),
+    ("ingress", Text, "What takes visitors: `gateway` or `ingress`."),
+    ("issuer", Text, "Who signs certificates."),
+    ("labels", Any, "Labels of everything."),
+    ("about", Text, "What it is for."),
+];
+
+const AUDIT: [Key; 3] = [
+    ("rules", Texts, "The rules."),
+    ("every", Period, "How often they are checked."),
+    ("about", Text, "What it is for."),
+];
+
+const GATE: [Key; 5] = [
+    ("when", Text, "`before`, `during` or `after`."),
+    ("run", Text, "Command that must succeed, run beside the stack file."),
+    ("order", Texts, "Steps in their order."),
+    ("checks", Texts, "What a person makes sure of."),
+    ("about", Text, "What it is for."),
+];
+
+const PHASE: [Key; 6] = [
+    ("months", Text, "As in `1..12`, or `18..`."),
+    ("environments", Texts, "Environments that carry it."),
+    ("milestones", Any, "List of `{ name, done }`."),
+    ("move", Texts, "What moves in it."),
+    ("keep", Texts, "What stays as a reserve."),
+    ("about", Text, "What it is for."),
+];
+
+const PRICE: [Key; 6] = [
+    ("environment", Text, "Whose."),
+    ("users", Whole, "For how many users."),
+    ("lines", Any, "Dollars per month by item."),
+    ("total", Whole, "Dollars per month."),
+    ("amortise", Period, "Time over which hardware is written off."),
+    ("about", Text, "What it is for."),
+];
+
+/// The keys of `cloud` in `[database.x]`.
+pub(crate) const DATABASE_CLOUD: [Key; 17] = [
+    ("name", Text, "Name of the database inside the server."),
+    ("server", Text, "Name of the server or cluster at the provider."),
+    ("kind", Text, "`instance` or `serverless`."),
+    ("class", Text, "Machine class of the primary."),
+    ("replica_class", Text, "Machine class of a replica."),
+    ("zones", Whole, "Zones with a standby of the primary; 1 is none."),
+    ("capacity", Text, "Fewest and most capacity units of `serverless`, as in `0.5..16`."),
+    ("pause_after", Period, "Idle time after which `serverless` stops."),
+    ("window", Text, "When the provider takes backups, as in `03:00-04:00`."),
+    ("maintenance", Text, "When the provider may change it, as in `sun:04:00-sun:05:00`."),
+    ("keep", Period, "How long the provider keeps backups; any moment within can be restored."),
+    ("insights", Period, "How long query statistics stay."),
+    ("monitoring", Flag, "Measure the machine every minute."),
+    ("encrypted", Flag, "Encrypted at rest."),
+    ("tls", Flag, "Refuse connections without TLS."),
+    ("storage_class", Text, "Class of the disk."),
+    ("proxy", Flag, "A connection pool in front."),
+];
+
+/// The keys of `cloud` in `[cache.x]`.
+pub(crate) const CACHE_CLOUD: [Key; 6] = [
+    ("name", Text, "Name at the provider, when it differs."),
+    ("class", Text, "Machine class of a member."),
+    ("failover", Flag, "A replica takes over by itself."),
+    ("keep", Period, "How long backups stay."),
+    ("encrypted", Flag, "Encrypted at rest and on the way."),
+    ("keys", Texts, "Shapes of keys, for people."),
+];
+
+/// The keys of `cloud` in `[bucket.x]`.
+pub(crate) const BUCKET_CLOUD: [Key; 3] = [
+    ("encrypted", Text, "How it is encrypted at rest: `AES256` or `key.x`."),
+    ("prefix", Text, "Where keys begin."),
+    ("types", Texts, "Kinds of files, for people."),
 ];

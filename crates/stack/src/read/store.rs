@@ -1,6 +1,6 @@
 //! `[cache.x]`, `[queue.x]` and `[bucket.x]`.
 
-use super::section::Section;
+use super::{extra, extra_keys, section::Section};
 use crate::{Bucket, Cache, Queue};
 
 fn engine(section: &Section<'_>, example: &str) -> String {
@@ -30,6 +30,7 @@ pub(crate) fn read_cache(section: Section<'_>) -> Cache {
         replicas: section.whole("replicas", 0..=100).unwrap_or(0),
         shards: section.whole("shards", 1..=1000).unwrap_or(1),
         memory: section.parse("memory"),
+        cloud: extra::read_cloud(&section, &extra_keys::CACHE_CLOUD),
     };
     section.finish(&[("size", "memory"), ("nodes", "shards"), ("version", "engine")]);
     cache
@@ -61,6 +62,7 @@ pub(crate) fn read_bucket(section: Section<'_>) -> Bucket {
         archive_after: section.parse("archive_after"),
         delete_after: section.parse("delete_after"),
         cors,
+        cloud: extra::read_cloud(&section, &extra_keys::BUCKET_CLOUD),
     };
     if let (Some(archive), Some(delete)) = (bucket.archive_after, bucket.delete_after)
         && archive >= delete

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::form::{self, OneOrMany};
 use crate::{
     Kind,
-    read::extra_keys::{Form, keys},
+    read::extra_keys::{Form, Key, keys},
 };
 
 macro_rules! extra {
@@ -35,12 +35,51 @@ extra!(
     IdentityShape Identity,
     NetworkShape Network,
     DashboardShape Dashboard,
-    WafShape Waf
+    WafShape Waf,
+    CdnShape Cdn,
+    DnsShape Dns,
+    GatewayShape Gateway,
+    LogShape Log,
+    ScrapeShape Scrape,
+    KeyShape Key,
+    RoleShape Role,
+    ExternalShape External,
+    ClusterShape Cluster,
+    AuditShape Audit,
+    GateShape Gate,
+    PhaseShape Phase,
+    PriceShape Price
+);
+
+macro_rules! cloud {
+    ($($type:ident $keys:ident $name:literal),*) => {$(
+        pub(crate) struct $type;
+
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                $name.into()
+            }
+
+            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+                table(&crate::read::extra_keys::$keys, &[], generator)
+            }
+        }
+    )*};
+}
+
+cloud!(
+    DatabaseCloudShape DATABASE_CLOUD "DatabaseCloud",
+    CacheCloudShape CACHE_CLOUD "CacheCloud",
+    BucketCloudShape BUCKET_CLOUD "BucketCloud"
 );
 
 fn shape(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+    table(keys(kind), if kind == Kind::Table { &["key"] } else { &[] }, generator)
+}
+
+fn table(keys: &[Key], required: &[&str], generator: &mut SchemaGenerator) -> Schema {
     let mut properties = Map::new();
-    for (key, form, about) in keys(kind) {
+    for (key, form, about) in keys {
         let schema = match form {
             Form::Text => String::json_schema(generator),
             Form::Texts => OneOrMany::<String>::json_schema(generator),
@@ -56,7 +95,6 @@ fn shape(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
         }
         properties.insert((*key).to_owned(), schema);
     }
-    let required: &[&str] = if kind == Kind::Table { &["key"] } else { &[] };
     schemars::json_schema!({
         "type": "object", "properties": properties, "required": required, "additionalProperties": false,
     })

@@ -57,6 +57,32 @@ pub(crate) struct StackShape {
     pub(crate) dashboard: Named<extra::DashboardShape>,
     /// Filters in front of routes.
     pub(crate) waf: Named<extra::WafShape>,
+    /// Caches near visitors.
+    pub(crate) cdn: Named<extra::CdnShape>,
+    /// Zones, their records and certificates.
+    pub(crate) dns: Named<extra::DnsShape>,
+    /// One entry in front of services, with sign-in and limits.
+    pub(crate) gateway: Named<extra::GatewayShape>,
+    /// Where output goes and how long it stays.
+    pub(crate) log: Named<extra::LogShape>,
+    /// What a Prometheus reads.
+    pub(crate) scrape: Named<extra::ScrapeShape>,
+    /// Keys that encrypt data at rest.
+    pub(crate) key: Named<extra::KeyShape>,
+    /// What programs may do at the provider.
+    pub(crate) role: Named<extra::RoleShape>,
+    /// Services of others that the application calls.
+    pub(crate) external: Named<extra::ExternalShape>,
+    /// How machines become a cluster.
+    pub(crate) cluster: Named<extra::ClusterShape>,
+    /// Rules that an account and a system must meet.
+    pub(crate) audit: Named<extra::AuditShape>,
+    /// What must be true before, during or after a deploy.
+    pub(crate) gate: Named<extra::GateShape>,
+    /// Stages of a plan over months, with milestones.
+    pub(crate) phase: Named<extra::PhaseShape>,
+    /// What an environment is expected to cost per month.
+    pub(crate) price: Named<extra::PriceShape>,
     /// Host names and what answers below each path. `*.` may lead a name; `*` alone is any host.
     pub(crate) route: Named<route::RouteShape>,
     /// The environment contract: checked at plan, at deploy and at start. A bare value is the default.

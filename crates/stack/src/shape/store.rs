@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::{
+    extra::{BucketCloudShape, CacheCloudShape, DatabaseCloudShape},
     form::{
         DatabaseEngine, Engine, Name, OneOrMany, Period, Recurrence, Reference, RelativePath, Retention, Scalar, Size,
         SizeRange, Template, TimeOfDay,
@@ -40,6 +41,8 @@ pub(crate) struct DatabaseShape {
     pub(crate) size: Option<SizeShape>,
     /// Disk to begin with, and to grow to.
     pub(crate) storage: Option<SizeRange>,
+    /// What only a provider's own service has.
+    pub(crate) cloud: Option<DatabaseCloudShape>,
 }
 
 #[derive(JsonSchema)]
@@ -105,6 +108,8 @@ pub(crate) struct CacheShape {
     pub(crate) shards: Option<u32>,
     /// Memory asked for.
     pub(crate) memory: Option<Size>,
+    /// What only a provider's own service has.
+    pub(crate) cloud: Option<CacheCloudShape>,
 }
 
 #[derive(JsonSchema)]
@@ -134,4 +139,6 @@ pub(crate) struct BucketShape {
     pub(crate) delete_after: Option<Period>,
     /// Origins whose pages may upload.
     pub(crate) cors: Option<OneOrMany<Template>>,
+    /// What only a provider's own service has.
+    pub(crate) cloud: Option<BucketCloudShape>,
 }

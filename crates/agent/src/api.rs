@@ -21,7 +21,7 @@ use crate::{
     protocol::{Call, LogLine, Reply, Request, Scope},
     schedule, services,
     target::HostTarget,
-    values::{self, Values},
+    values::{self, Key, Values},
 };
 
 /// Largest call: a desired state or a set of values is far smaller.
@@ -89,6 +89,11 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
             let runs = host.find(&scope)?.map_or_else(Vec::new, |environment| schedule::runs(&environment));
             Ok(Reply::Runs { runs })
         }
+        (Call::Members, Some(scope)) => {
+            let known = host.find(&scope)?.and_then(|environment| environment.membership());
+            let me = known.as_ref().map(|known| known.me.clone());
+            Ok(Reply::Members { me, members: known.map(|known| Box::new(known.members.clone())) })
+        }
         (call, Some(scope)) => change(host, &scope, call).await,
         (_, None) => Err(Error::failed("the call needs a scope: name app and environment").into()),
     }
@@ -110,12 +115,18 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
         Call::Append { entry, fence } => target.append(&entry, fence).await?,
         Call::PutValues { values, secrets } => {
             let (host, environment) = (host.clone(), target.environment.clone());
+            let fleet = environment.membership().map(|known| Key::of_fleet(&known.members.identity));
             let values = Values { values, secrets: secrets.into_iter().collect() };
-            let id = tokio::task::spawn_blocking(move || values::put(&environment.folder, &host.key, values)).await;
+            let id = tokio::task::spawn_blocking(move || {
+                values::put(&environment.folder, fleet.as_ref().unwrap_or(&host.key), values)
+            })
+            .await;
             let id = id.map_err(|error| Error::failed(format!("the agent broke down: {error}")))??;
             return Ok(Reply::Values { id });
         }
-        Call::Info | Call::Scopes | Call::Shutdown | Call::Observe | Call::Journal | Call::Runs => {}
+        Call::PutMembers { me, members } => target.put_members(me, *members).await?,
+        Call::Promote { deploy } => target.promote(deploy).await?,
+        Call::Info | Call::Scopes | Call::Shutdown | Call::Observe | Call::Journal | Call::Runs | Call::Members => {}
     }
     Ok(Reply::Done)
 }

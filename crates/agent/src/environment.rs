@@ -11,8 +11,17 @@ use stack::{ResourceName, Revision};
 use tokio::sync::watch;
 
 use crate::{
-    bindings::Place, error::Error, files, internal::Internal, journal::Journal, membership::Membership,
-    protocol::Scope, revision::Revisions, services::Services, state::State,
+    bindings::Place,
+    error::Error,
+    files,
+    internal::Internal,
+    journal::Journal,
+    members::{Kept, Members},
+    membership::Membership,
+    protocol::Scope,
+    revision::Revisions,
+    services::Services,
+    state::State,
 };
 
 /// Bytes of output of one environment that stay.
@@ -51,6 +60,7 @@ impl Environment {
         let state = State::open(&folder.join("state.json"))?;
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
+        let kept = Kept::find(&folder)?;
         let environment = Self {
             scope,
             folder,
@@ -62,7 +72,7 @@ impl Environment {
             internal: Mutex::new(internal),
             instances: Mutex::default(),
             troubles: Mutex::default(),
-            membership: Mutex::default(),
+            membership: Mutex::new(kept.map(|kept| Arc::new(Membership::new(kept.me, kept.members)))),
             changed: watch::Sender::new(0),
             all_changed,
         };
@@ -183,6 +193,29 @@ impl Environment {
     pub(crate) fn set_membership(&self, membership: Option<Arc<Membership>>) {
         *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = membership;
         self.touch();
+    }
+
+    /// Replaces the list of hosts; durable before it returns. Fails when the host's own is newer.
+    pub(crate) fn put_members(&self, me: String, members: Members) -> Result<(), Error> {
+        {
+            let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = known.as_ref() {
+                if (&known.me, &known.members) == (&me, &members) {
+                    return Ok(());
+                }
+                if known.members.changed_at >= members.changed_at {
+                    return Err(Error::failed(format!(
+                        "this host knows the hosts of {} as they were at {}, and was told of {}; read its list first",
+                        self.scope, known.members.changed_at, members.changed_at
+                    )));
+                }
+            }
+            let kept = Kept { me, members };
+            kept.keep(&self.folder)?;
+            *known = Some(Arc::new(Membership::new(kept.me, kept.members)));
+        }
+        self.touch();
+        Ok(())
     }
 
     /// Is told of every change.

@@ -32,6 +32,19 @@ pub(crate) struct Peer {
 }
 
 impl Membership {
+    /// The hosts of a list, before any of them was looked at.
+    pub(crate) fn new(me: String, members: Members) -> Self {
+        let others = members.hosts.iter().filter(|host| host.name != me);
+        let peers = others.map(|host| Peer {
+            name: host.name.clone(),
+            address: host.address,
+            drained: host.drained,
+            alive: false,
+            ready: BTreeMap::new(),
+        });
+        Self { peers: peers.collect(), me, members }
+    }
+
     /// This host's entry.
     pub(crate) fn own(&self) -> Option<&MemberHost> {
         self.members.hosts.iter().find(|host| host.name == self.me)

@@ -14,6 +14,8 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use stack::{AppName, EnvironmentName, ResourceName, Revision, ValuesId};
 
+use crate::members::Members;
+
 /// One environment of one app on a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Scope {
@@ -107,6 +109,22 @@ pub enum Call {
     },
     /// Past runs of jobs and functions, newest first. Answers `Runs`.
     Runs,
+    /// The hosts of the environment. Answers `Members`.
+    Members,
+    /// Replaces the list of hosts; durable before the answer. A list that is older than the host's own is refused, the
+    /// same one again is done already. Answers `Done`.
+    PutMembers {
+        /// The name of the host that is called, as in the list. A host that is not in it runs nothing.
+        me: String,
+        /// The whole list.
+        members: Box<Members>,
+    },
+    /// Promotes the present stage of a deploy: `Observed::promoted` says so until something else is wanted. Refused
+    /// unless it is the newest deploy and has not ended. Answers `Done`.
+    Promote {
+        /// Its number.
+        deploy: u64,
+    },
     /// Stops the edge (once no environment is wanted) and the agent. Instances keep running unless nothing is
     /// wanted. Answers `Done`.
     Shutdown,
@@ -163,6 +181,13 @@ pub enum Reply {
     Runs {
         /// Newest first, at most 100.
         runs: Vec<Run>,
+    },
+    /// The hosts of the environment.
+    Members {
+        /// This host's name in the list.
+        me: Option<String>,
+        /// `None` for an environment of one host that was never told of others.
+        members: Option<Box<Members>>,
     },
 }
 

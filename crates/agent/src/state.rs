@@ -27,6 +27,9 @@ struct Document {
     /// Revisions that had visitors, newest first.
     #[serde(default)]
     served: Vec<Revision>,
+    /// The deploy whose present stage a person promoted.
+    #[serde(default)]
+    promoted: Option<u64>,
 }
 
 /// So many revisions that had visitors are remembered: pages that are still open ask for their files.
@@ -82,6 +85,16 @@ impl State {
     /// Revisions that have or had visitors, newest first, at most five.
     pub(crate) fn served(&self) -> &[Revision] {
         &self.document.served
+    }
+
+    /// The deploy whose present stage a person promoted.
+    pub(crate) fn promoted(&self) -> Option<u64> {
+        self.document.promoted
+    }
+
+    /// Promotes the present stage of a deploy: good until something else is wanted.
+    pub(crate) fn promote(&mut self, deploy: u64) -> Result<(), Error> {
+        self.keep(Document { promoted: Some(deploy), ..self.document.clone() })
     }
 
     /// How the lease is at `now`.
@@ -145,7 +158,8 @@ impl State {
             desired.traffic.keys().filter(|one| !self.document.desired.traffic.contains_key(one)).cloned().collect();
         let before = self.document.served.iter().filter(|one| !now.contains(one)).cloned();
         let served = now.iter().cloned().chain(before).take(REMEMBERED).collect();
-        self.keep(Document { desired: desired.clone(), served, ..self.document.clone() })?;
+        // Who promoted a stage has not promoted the next one.
+        self.keep(Document { desired: desired.clone(), served, promoted: None, ..self.document.clone() })?;
         Ok(true)
     }
 

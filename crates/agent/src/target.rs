@@ -9,7 +9,7 @@ use engine::{
 };
 use stack::Revision;
 
-use crate::{environment::Environment, error::Error, host::Host, tasks};
+use crate::{environment::Environment, error::Error, host::Host, members::Members, tasks};
 
 /// One environment of one host, as the engine drives it.
 #[derive(Clone)]
@@ -29,6 +29,30 @@ impl HostTarget {
         let environment = self.environment.clone();
         let done = tokio::task::spawn_blocking(move || act(&environment)).await;
         done.unwrap_or_else(|error| Err(Error::failed(format!("the agent broke down: {error}")).into()))
+    }
+
+    /// Replaces the list of hosts.
+    pub(crate) async fn put_members(&self, me: String, members: Members) -> Result<(), TargetError> {
+        self.with_disk(move |environment| Ok(environment.put_members(me, members)?)).await
+    }
+
+    /// Promotes the present stage of the newest deploy.
+    pub(crate) async fn promote(&self, deploy: u64) -> Result<(), TargetError> {
+        self.with_disk(move |environment| {
+            let mut state = environment.state();
+            let entries = environment.with_journal(|journal| journal.read())?;
+            let newest = engine::record::records(&entries).pop();
+            let running = newest.filter(|newest| newest.number == deploy && newest.outcome().is_none());
+            if running.is_none() {
+                let reason =
+                    format!("deploy {deploy} is not at work, so nothing of it can be promoted; see `slipway status`");
+                return Err(TargetError::Failed { reason });
+            }
+            Ok(state.promote(deploy)?)
+        })
+        .await?;
+        self.environment.touch();
+        Ok(())
     }
 
     /// Refuses a token that is not the newest.
@@ -107,7 +131,10 @@ impl Target for HostTarget {
 /// What is.
 pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed {
     let traffic = host.edge.traffic(&environment.scope).await;
-    let desired = environment.desired();
+    let (desired, promoted) = {
+        let state = environment.state();
+        (state.desired().clone(), state.promoted())
+    };
     let edge = host.edge.state();
     let mut troubles = environment.troubles();
     troubles.extend(edge.made.troubles.get(&environment.scope).into_iter().flatten().cloned());
@@ -130,7 +157,7 @@ pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed 
         services: environment.services.seen().into_values().collect(),
         troubles,
         lost: Vec::new(),
-        promoted: None,
+        promoted,
         desired,
     }
 }

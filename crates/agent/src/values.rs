@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use stack::ValuesId;
 
-use crate::{error::Error, files, home::Home};
+use crate::{error::Error, files, home::Home, members::Identity};
 
 /// One set of values. Has no `Debug`: it must not be printed by accident.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ impl Values {
     }
 }
 
-/// The host's own key: ids tell two sets apart, and nothing about them to somebody who has no key.
+/// What makes ids of values: ids tell two sets apart, and nothing about them to somebody who has no key.
 pub(crate) struct Key([u8; 32]);
 
 impl Key {
@@ -42,6 +42,11 @@ impl Key {
         let key: [u8; 32] = rand::random();
         files::replace(&path, &key)?;
         Ok(Self(key))
+    }
+
+    /// The key that the hosts of an environment share, so that a set has the same id on each of them.
+    pub(crate) fn of_fleet(identity: &Identity) -> Self {
+        Self(blake3::derive_key("slipway 2026 ids of values", identity.secret.as_bytes()))
     }
 
     /// The id of a set: the same for the same values.

@@ -18,6 +18,7 @@ mod compile;
 mod compress;
 pub mod container;
 mod content_type;
+pub mod delta;
 mod digest;
 mod durable;
 pub mod error;

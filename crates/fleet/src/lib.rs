@@ -16,6 +16,7 @@
 
 mod honours;
 mod local;
+pub mod ssh;
 mod turn;
 
 pub use agent::SystemClock;

@@ -10,8 +10,7 @@ use stack::{ReleaseId, ResourceName};
 
 use crate::{
     BuildError, BuildEvent, BuildOptions, Built, Compiled, Content, FileEntry, Manifest, Record, SiteFile, SiteIndex,
-    Store, StoreError, Tree,
-    assemble,
+    Store, StoreError, Tree, assemble,
     check::site_index,
     compress::{self, Coding},
     content_type::{content_type, is_compressible},
@@ -261,8 +260,7 @@ impl<'a> Packing<'a> {
         newest: Option<&Record>,
     ) -> Result<(), StoreError> {
         let sites = self.manifest.sites.iter();
-        let indexes =
-            sites.map(|(name, files)| (name.clone(), self.index(name, files, variants, newest))).collect();
+        let indexes = sites.map(|(name, files)| (name.clone(), self.index(name, files, variants, newest))).collect();
         assemble::assemble(self.store, self.manifest, &indexes, stage, release)
     }
 

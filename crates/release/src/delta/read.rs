@@ -15,9 +15,7 @@ use super::{
     },
     write::read_prefix,
 };
-use crate::{
-    Content, Manifest, SiteIndex, Store, StoreError, assemble, digest::BLOCK, durable, record, store, tree,
-};
+use crate::{Content, Manifest, SiteIndex, Store, StoreError, assemble, digest::BLOCK, durable, record, store, tree};
 
 /// Why a release was not received. Nothing of the store has changed.
 #[derive(Debug, thiserror::Error)]
@@ -213,7 +211,7 @@ fn read_header(from: &mut impl Read) -> Result<Header, DeltaError> {
     if magic != MAGIC {
         return Err(malformed("it is no difference of a release, or of another version"));
     }
-    let number = |at: usize| lengths[at..at + 4].try_into().map(u32::from_le_bytes).unwrap_or(u32::MAX);
+    let number = |at: usize| lengths[at..at + 4].try_into().map_or(u32::MAX, u32::from_le_bytes);
     let (packed, length) = (number(0), number(4));
     if packed > LARGEST_HEADER || length > LARGEST_HEADER {
         return Err(malformed("its header is too long"));
@@ -287,11 +285,9 @@ fn site_of(path: &str) -> Option<ResourceName> {
 
 /// Whether a manifest's paths stay inside the release, and no file lies below another file or a link.
 fn check_paths(manifest: &Manifest) -> Result<(), DeltaError> {
-    let inside = |path: &str| {
-        !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
-    };
-    let all: HashMap<String, &Content> =
-        manifest.entries().map(|(path, entry)| (path, &entry.content)).collect();
+    let inside =
+        |path: &str| !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)));
+    let all: HashMap<String, &Content> = manifest.entries().map(|(path, entry)| (path, &entry.content)).collect();
     if all.len() != manifest.entries().count() {
         return Err(malformed("two files have one path"));
     }
@@ -389,7 +385,8 @@ impl<'h> Sink<'h> {
             return Ok(());
         };
         let expected = self.wanted.get(digest);
-        let fits = expected.is_some_and(|size| if form.coding().is_some() { part.size <= *size } else { part.size == *size });
+        let fits =
+            expected.is_some_and(|size| if form.coding().is_some() { part.size <= *size } else { part.size == *size });
         if !fits {
             return Err(malformed(format!("it holds {digest}, which is no content of the release")));
         }

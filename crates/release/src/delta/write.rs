@@ -44,7 +44,8 @@ impl Delta {
     /// have any more are of no use. Fails like [`Store::manifest`].
     pub fn between(store: &Store, app: &AppName, id: &ReleaseId, has: &[ReleaseId]) -> Result<Self, StoreError> {
         let manifest = store.manifest(app, id)?;
-        let bases: Vec<Base> = has.iter().filter(|base| *base != id).filter_map(|id| Base::read(store, app, id)).collect();
+        let bases: Vec<Base> =
+            has.iter().filter(|base| *base != id).filter_map(|id| Base::read(store, app, id)).collect();
         let known: HashSet<&Name> = bases.iter().flat_map(|base| &base.objects).collect();
         let mut parts = vec![(document(store, app, id, "release.json")?, "release.json".to_owned())];
         for site in manifest.sites.keys() {
@@ -79,10 +80,8 @@ impl Delta {
         // The header comes first and says how long the segments are, so these wait in a file.
         let mut packed = tempfile::tempfile_in(self.store.path())?;
         let mut segments = self.segments.clone();
-        let starts: Vec<u64> = segments
-            .iter()
-            .scan(0, |at, segment| Some(std::mem::replace(at, *at + segment.length)))
-            .collect();
+        let starts: Vec<u64> =
+            segments.iter().scan(0, |at, segment| Some(std::mem::replace(at, *at + segment.length))).collect();
         for wave in (0..segments.len()).collect::<Vec<_>>().chunks(threads.max(1)) {
             let done = in_parallel(wave.len(), threads, |index| self.pack(wave[index], starts[wave[index]]));
             for (index, bytes) in wave.iter().zip(done) {
@@ -100,7 +99,8 @@ impl Delta {
         };
         let header = serde_json::to_vec(&header).map_err(io::Error::other)?;
         let short = zstd::bulk::compress(&header, LEVEL_WITH_PREFIX)?;
-        let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| io::Error::other("the release has too many files"));
+        let length =
+            |bytes: &[u8]| u32::try_from(bytes.len()).map_err(|_| io::Error::other("the release has too many files"));
         to.write_all(MAGIC)?;
         to.write_all(&length(&short)?.to_le_bytes())?;
         to.write_all(&length(&header)?.to_le_bytes())?;
@@ -168,12 +168,7 @@ fn document(store: &Store, app: &AppName, id: &ReleaseId, path: &str) -> Result<
 }
 
 /// Every content of a release with a path it has: files, then their compressed variants.
-fn contents(
-    store: &Store,
-    app: &AppName,
-    id: &ReleaseId,
-    manifest: &Manifest,
-) -> Vec<(String, Name, u64)> {
+fn contents(store: &Store, app: &AppName, id: &ReleaseId, manifest: &Manifest) -> Vec<(String, Name, u64)> {
     let mut found = Vec::new();
     for (path, entry) in manifest.entries() {
         if let Content::File { digest, size, executable } = &entry.content {

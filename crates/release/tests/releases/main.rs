@@ -4,6 +4,7 @@
 
 mod build;
 mod crash;
+mod delta;
 mod disk;
 mod outputs;
 mod project;

@@ -14,6 +14,7 @@ use crate::{
     bindings::Place,
     error::Error,
     files,
+    functions::Functions,
     internal::Internal,
     journal::Journal,
     members::{Kept, Members},
@@ -37,6 +38,8 @@ pub(crate) struct Environment {
     pub(crate) revisions: Revisions,
     /// Its data services.
     pub(crate) services: Services,
+    /// Its functions.
+    pub(crate) functions: Functions,
     /// Held by the task that changes databases.
     pub(crate) databases: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -60,11 +63,13 @@ impl Environment {
         let state = State::open(&folder.join("state.json"))?;
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
+        let functions = Functions::open(&folder);
         let kept = Kept::find(&folder)?;
         let environment = Self {
             scope,
             folder,
             services,
+            functions,
             revisions: Revisions::default(),
             databases: tokio::sync::Mutex::default(),
             state: Mutex::new(state),

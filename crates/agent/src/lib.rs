@@ -35,6 +35,7 @@ mod edge_shim;
 mod environment;
 pub mod error;
 mod files;
+mod functions;
 mod headers;
 mod health;
 mod history;

@@ -1,0 +1,27 @@
+//! Functions: programs that run once per event.
+//!
+//! Events of topics, buckets and services are durable in a log of their source before they are acknowledged, and each
+//! function that subscribes has its own place in that log, so that each gets every event at least once. Messages of a
+//! queue stay with the broker until their run succeeded. A visitor of an HTTP function waits for its run.
+//!
+//! ```text
+//! events.json                      port and token of the address at which programs publish, 0600
+//! events/<kind>.<name>/            the log of a topic, a bucket or a service
+//!   <first number>.log             one checksummed line per event, oldest first
+//!   <function>.json                how far a function is, and which deliveries it has behind it
+//! events/dead/<function>.jsonl     what could not be delivered
+//! tasks/<run>/event.json           the event of a run that goes on
+//! ```
+//!
+//! [`event`] is what travels, [`log`] and [`cursor`] what is durable, [`subscription`] and [`delivery`] bring one to
+//! the other.
+
+mod cursor;
+mod event;
+mod log;
+mod sources;
+mod state;
+
+pub(crate) use event::CloudEvent;
+pub(crate) use sources::emit;
+pub(crate) use state::Functions;

@@ -1,0 +1,159 @@
+//! The sources of events of one environment, and who subscribes to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use stack::{Kind, ResourceName, ResourceRef};
+
+use super::{
+    cursor::Cursor,
+    event::{CloudEvent, LARGEST},
+    log::EventLog,
+};
+use crate::{environment::Environment, error::Error, revision::Loaded};
+
+/// The logs of one environment, each opened when it is needed first.
+pub(crate) struct Sources {
+    folder: PathBuf,
+    open: Mutex<BTreeMap<ResourceRef, Arc<Source>>>,
+}
+
+/// One log and the places of its subscribers.
+pub(crate) struct Source {
+    /// The events.
+    pub(crate) log: EventLog,
+    folder: PathBuf,
+    cursors: Mutex<BTreeMap<ResourceName, Arc<Mutex<Cursor>>>>,
+}
+
+impl Sources {
+    /// The sources of the environment in `folder`.
+    pub(crate) fn new(folder: &std::path::Path) -> Self {
+        Self { folder: folder.join("events"), open: Mutex::default() }
+    }
+
+    /// A source's log, begun when there is none.
+    pub(crate) fn get(&self, name: &ResourceRef) -> Result<Arc<Source>, Error> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = open.get(name) {
+            return Ok(source.clone());
+        }
+        let source = Arc::new(Source::open(self.folder.join(name.to_string()))?);
+        open.insert(name.clone(), source.clone());
+        Ok(source)
+    }
+
+    /// The folder of what could not be delivered.
+    pub(crate) fn dead(&self) -> PathBuf {
+        self.folder.join("dead")
+    }
+}
+
+impl Source {
+    fn open(folder: PathBuf) -> Result<Self, Error> {
+        let log = EventLog::open(&folder)?;
+        let mut cursors = BTreeMap::new();
+        let list = std::fs::read_dir(&folder).map_err(Error::file("read", &folder))?;
+        for path in list.flatten().map(|entry| entry.path()) {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
+            let Some(name) = name.and_then(|name| ResourceName::new(name).ok()) else { continue };
+            if let Some(cursor) = Cursor::find(&path)? {
+                cursors.insert(name, Arc::new(Mutex::new(cursor)));
+            }
+        }
+        Ok(Self { log, folder, cursors: Mutex::new(cursors) })
+    }
+
+    /// The place of a function, which begins with the events that come when it is new.
+    pub(crate) fn subscribe(&self, function: &ResourceName) -> Result<Arc<Mutex<Cursor>>, Error> {
+        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cursor) = cursors.get(function) {
+            return Ok(cursor.clone());
+        }
+        let cursor = Cursor::begin(&self.folder.join(format!("{function}.json")), self.log.next())?;
+        let cursor = Arc::new(Mutex::new(cursor));
+        cursors.insert(function.clone(), cursor.clone());
+        Ok(cursor)
+    }
+
+    /// Forgets functions that subscribe no more, and events that everybody has.
+    pub(crate) fn tidy(&self, keep: &BTreeSet<ResourceName>) -> Result<(), Error> {
+        let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<ResourceName> = cursors.keys().filter(|name| !keep.contains(*name)).cloned().collect();
+        for name in gone {
+            let path = self.folder.join(format!("{name}.json"));
+            std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+            cursors.remove(&name);
+        }
+        let places = cursors.values().map(|cursor| cursor.lock().unwrap_or_else(PoisonError::into_inner).next());
+        let before = places.min().unwrap_or_else(|| self.log.next());
+        self.log.forget_before(before)
+    }
+
+    fn has_subscribers(&self) -> bool {
+        !self.cursors.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+/// Tells the functions that subscribe to `source` (`bucket.files`, `topic.orders`, `service.api`) of an event. Durable
+/// before it returns; an event that nobody subscribes to is not kept.
+///
+/// Fails when the log or the disk is full, or the event is larger than 1 MiB as JSON: then nobody will hear of it, and
+/// what caused it should be refused.
+pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, event: CloudEvent) -> Result<(), Error> {
+    let subscribers = subscribers(environment, source);
+    let known = environment.functions.sources.get(source)?;
+    for function in &subscribers {
+        // Before the event, so that it is among those that come.
+        known.subscribe(function)?;
+    }
+    if !known.has_subscribers() {
+        return Ok(());
+    }
+    let size = event.to_json()?.len();
+    if size > LARGEST {
+        return Err(Error::failed(format!(
+            "the event is {size} bytes, and the largest may have {LARGEST}; put the data into a bucket and send its key"
+        )));
+    }
+    known.log.append(&event).await?;
+    Ok(())
+}
+
+/// The functions of the releases that run which want events of a source.
+pub(crate) fn subscribers(environment: &Environment, source: &ResourceRef) -> BTreeSet<ResourceName> {
+    let desired = environment.desired();
+    let revisions = desired.running.iter().chain(&desired.schedules);
+    let loaded = revisions.filter_map(|revision| environment.revisions.find(revision));
+    loaded.flat_map(|loaded| of_release(&loaded, source)).collect()
+}
+
+/// The functions of a release that want events of a source.
+pub(crate) fn of_release(loaded: &Loaded, source: &ResourceRef) -> BTreeSet<ResourceName> {
+    let stack = &loaded.resolved.stack;
+    let own = stack.functions.iter().filter(|(_, function)| {
+        function.on.as_ref().is_some_and(|trigger| trigger.on == *source)
+    });
+    own.map(|(name, _)| name.clone()).chain(named(loaded, source)).collect()
+}
+
+/// The functions that a topic names in `to`.
+fn named(loaded: &Loaded, source: &ResourceRef) -> Vec<ResourceName> {
+    let topic = loaded.resolved.stack.extras.get(source).filter(|_| source.kind == Kind::Topic);
+    let to = topic.and_then(|topic| topic.settings.get("to"));
+    let texts = to.map(|to| to.as_array().cloned().unwrap_or_else(|| vec![to.clone()])).unwrap_or_default();
+    let references = texts.iter().filter_map(|text| text.as_str()?.parse::<ResourceRef>().ok());
+    references.filter(|reference| reference.kind == Kind::Function).map(|reference| reference.name).collect()
+}
+
+/// Every source that functions of a release want events of.
+pub(crate) fn all_of(loaded: &Loaded) -> BTreeSet<ResourceRef> {
+    let stack = &loaded.resolved.stack;
+    let kept = |kind: Kind| matches!(kind, Kind::Topic | Kind::Bucket | Kind::Service);
+    let triggers = stack.functions.values().filter_map(|function| function.on.as_ref()).map(|trigger| &trigger.on);
+    let topics = stack.extras.keys().filter(|name| !named(loaded, name).is_empty());
+    triggers.chain(topics).filter(|name| kept(name.kind)).cloned().collect()
+}

@@ -140,7 +140,7 @@ pub(crate) fn our_edge(folder: &Path, upstream: SocketAddr) -> Result<Proxy, Fau
     fs::create_dir_all(&folder).doing("cannot write the edge's folder")?;
     let rule = PathRule { websocket: true, ..PathRule::new("/", Action::Pool("app".to_owned()), "app/".to_owned()) };
     let pool = Pool {
-        upstreams: vec![Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100 }],
+        upstreams: vec![Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100, peer: None }],
         probe: None,
         hold: std::time::Duration::from_secs(5),
     };

@@ -340,6 +340,7 @@ fn upstreams<'a>(
                 address: SocketAddr::from((Ipv4Addr::LOCALHOST, instance.port?)),
                 revision: instance.revision.to_string(),
                 weight: share(&instance.revision),
+                peer: None,
             })
         })
         .collect()

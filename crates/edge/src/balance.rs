@@ -107,7 +107,7 @@ fn pick<'a>(
     }
     let first = draw(all, random, &usable)?;
     let second = draw(all, random, &usable)?;
-    Some(if second.requests() + second.tunnels() < first.requests() + first.tunnels() { second } else { first })
+    Some(if first.is_busier_than(second) { second } else { first })
 }
 
 fn draw<'a>(
@@ -130,7 +130,7 @@ mod tests {
         let mut make = |_| {
             number += 1;
             let address = ([127, 0, 0, 1], 1).into();
-            Arc::new(Instance::new(&format!("i{number}"), address, number))
+            Arc::new(Instance::new(&format!("i{number}"), address, number, None))
         };
         Pool {
             id: "p".into(),
@@ -178,6 +178,20 @@ mod tests {
         let _busy: Vec<_> = (0..5).map(|_| pool.revisions[0].instances[0].enter()).collect();
         let busy = (0..1000).filter(|_| taken(&pool, &random, None, &[]) == Some(1)).count();
         assert!(busy < 400, "only when drawn twice: a quarter, got {busy}");
+    }
+
+    #[test]
+    fn another_host_gets_as_much_as_its_instances() {
+        let mut pool = pool(&[(1, 2)]);
+        let other = Arc::clone(&pool.revisions[0].instances[1]);
+        other.stands_for(3);
+        pool.revisions[0].instances.extend([Arc::clone(&other), other.clone()]);
+        let random = Random::seeded(7);
+        let there = (0..4000).filter(|_| taken(&pool, &random, None, &[]) == Some(2)).count();
+        assert!((2800..3200).contains(&there), "three quarters of 4000, got {there}");
+        let _busy: Vec<_> = [&pool.revisions[0].instances[0], &other, &other].iter().map(|one| one.enter()).collect();
+        let here = (0..4000).filter(|_| taken(&pool, &random, None, &[]) == Some(1)).count();
+        assert!(here < 400, "one request for one is more than two for three: a sixteenth, got {here}");
     }
 
     #[test]

@@ -8,12 +8,16 @@ use ipnet::IpNet;
 use crate::{
     balance::{Pool, Revision},
     cors::Cors,
+    link::Identity,
     registry::Registry,
     report::Report,
-    routes::{Action, Hosts, Rule, Rules},
+    routes::{Action, Hosts, Passing, Rule, Rules},
     site::Site,
     table::{self, Table},
 };
+
+/// Instances behind one peer that are told apart when visitors are shared out.
+const MOST_DRAWN: u32 = 1000;
 
 /// A table that cannot be served as it is.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -69,6 +73,32 @@ pub enum TableError {
     /// An address twice.
     #[error("the address {0} has two listeners: merge their hosts")]
     TwoListeners(SocketAddr),
+    /// Certificates or a key that cannot be used.
+    #[error("the identity `{identity}`: {reason}")]
+    Identity {
+        /// Its server name.
+        identity: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An upstream on another host names an identity that is not there.
+    #[error("upstream `{upstream}` names the identity `{identity}`, which the table does not have: add it to `identities`")]
+    NoIdentity {
+        /// The upstream's id.
+        upstream: String,
+        /// The missing identity.
+        identity: String,
+    },
+    /// A pool that peers may not ask for.
+    #[error("the identity `{identity}` exports the pool `{pool}`, which {reason}")]
+    Export {
+        /// The identity's server name.
+        identity: String,
+        /// The pool.
+        pool: String,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
 }
 
 /// A compiled table.
@@ -81,15 +111,36 @@ pub(crate) struct Compiled {
     sites: HashMap<String, Arc<Site>>,
     cookies: HashMap<u64, String>,
     pub(crate) trusted: Vec<IpNet>,
+    peer_listeners: Vec<SocketAddr>,
+    /// By server name.
+    exports: HashMap<String, Exports>,
+}
+
+/// What peers of one identity may ask for.
+#[derive(Debug)]
+pub(crate) struct Exports {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) pools: HashMap<String, Arc<Pool>>,
 }
 
 impl Compiled {
     /// Compiles a table, or says the first thing that is wrong with it. The registry only grows.
     pub(crate) fn new(table: &Table, registry: &mut Registry) -> Result<Self, TableError> {
         let mut compiled = Self { version: table.version, trusted: table.trusted_proxies.clone(), ..Self::default() };
+        for (name, identity) in &table.identities {
+            registry
+                .identity(name, identity)
+                .map_err(|reason| TableError::Identity { identity: name.clone(), reason })?;
+        }
         for (id, pool) in &table.pools {
             for upstream in &pool.upstreams {
-                let instance = registry.instance(&upstream.id, upstream.address);
+                if let Some(peer) = &upstream.peer
+                    && !table.identities.contains_key(&peer.identity)
+                {
+                    let (upstream, identity) = (upstream.id.clone(), peer.identity.clone());
+                    return Err(TableError::NoIdentity { upstream, identity });
+                }
+                let instance = registry.instance(upstream);
                 compiled.cookies.insert(instance.cookie, id.clone());
             }
             compiled.pools.insert(id.clone(), Arc::new(compile_pool(id, pool, registry)));
@@ -115,12 +166,46 @@ impl Compiled {
             }
             compiled.listeners.push((listener.address, Arc::new(hosts)));
         }
+        for address in &table.peer_listeners {
+            if compiled.hosts(*address).is_some() {
+                return Err(TableError::TwoListeners(*address));
+            }
+            compiled.peer_listeners.push(*address);
+        }
+        for (name, identity) in &table.identities {
+            let exports = compiled.exports_of(name, identity, table, registry)?;
+            compiled.exports.insert(name.clone(), exports);
+        }
         Ok(compiled)
+    }
+
+    fn exports_of(
+        &self,
+        name: &str,
+        identity: &table::Identity,
+        table: &Table,
+        registry: &mut Registry,
+    ) -> Result<Exports, TableError> {
+        let refused = |pool: &str, reason| TableError::Export { identity: name.to_owned(), pool: pool.to_owned(), reason };
+        let mut pools = HashMap::new();
+        for id in &identity.exports {
+            let (Some(pool), Some(document)) = (self.pools.get(id), table.pools.get(id)) else {
+                return Err(refused(id, "the table does not have: add it to `pools`"));
+            };
+            if document.upstreams.iter().any(|upstream| upstream.peer.is_some()) {
+                return Err(refused(id, "has an upstream on another host: export one with instances of this host only"));
+            }
+            pools.insert(id.clone(), Arc::clone(pool));
+        }
+        let identity = registry
+            .identity(name, identity)
+            .map_err(|reason| TableError::Identity { identity: name.to_owned(), reason })?;
+        Ok(Exports { identity, pools })
     }
 
     fn rules(&self, rules: &[table::PathRule], registry: &mut Registry) -> Result<Rules, TableError> {
         let mut compiled = rules.iter().map(|rule| self.rule(rule, registry)).collect::<Result<Rules, _>>()?;
-        compiled.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
+        compiled.sort_by_key(|rule| std::cmp::Reverse(rule.passing.prefix.len()));
         Ok(compiled)
     }
 
@@ -155,15 +240,17 @@ impl Compiled {
             headers.push((key, HeaderValue::from_str(value).map_err(|_| wrong())?));
         }
         Ok(Rule {
-            prefix: rule.path.trim_end_matches('/').into(),
             action,
-            strip: rule.strip,
             limit: rule.limit.as_ref().map(|limit| registry.limiter(&rule.name, limit)),
             cors: rule.cors.as_deref().map(Cors::new),
-            sticky: rule.sticky,
-            websocket: rule.websocket,
-            max_body: rule.max_body,
             headers,
+            passing: Passing {
+                prefix: rule.path.trim_end_matches('/').into(),
+                strip: rule.strip,
+                sticky: rule.sticky,
+                websocket: rule.websocket,
+                max_body: rule.max_body,
+            },
         })
     }
 
@@ -174,7 +261,17 @@ impl Compiled {
 
     /// The addresses to accept on.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.listeners.iter().map(|(address, _)| *address)
+        self.listeners.iter().map(|(address, _)| *address).chain(self.peer_listeners.iter().copied())
+    }
+
+    /// Whether edges of other hosts connect here, instead of visitors.
+    pub(crate) fn is_for_peers(&self, address: SocketAddr) -> bool {
+        self.peer_listeners.contains(&address)
+    }
+
+    /// What peers that know this server name may ask for.
+    pub(crate) fn exports(&self, server_name: &str) -> Option<&Exports> {
+        self.exports.get(server_name)
     }
 
     /// What has become of a pool in this table: nothing at all if it is not in it any more.
@@ -203,15 +300,19 @@ fn compile_pool(id: &str, pool: &table::Pool, registry: &mut Registry) -> Pool {
         if upstream.weight == 0 {
             continue;
         }
-        let instance = registry.instance(&upstream.id, upstream.address);
+        let instance = registry.instance(upstream);
+        // drawn as often as there are instances behind it
+        let behind = upstream.peer.as_ref().map_or(1, |peer| peer.instances.clamp(1, MOST_DRAWN));
+        instance.stands_for(behind);
+        let instances = std::iter::repeat_n(instance, behind as usize);
         match revisions.iter_mut().find(|(name, _)| *name == upstream.revision) {
             Some((_, revision)) => {
                 revision.weight = revision.weight.max(upstream.weight);
-                revision.instances.push(instance);
+                revision.instances.extend(instances);
             }
             None => revisions.push((
                 upstream.revision.clone(),
-                Revision { weight: upstream.weight, instances: vec![instance], meter },
+                Revision { weight: upstream.weight, instances: instances.collect(), meter },
             )),
         }
     }

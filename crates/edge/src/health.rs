@@ -1,14 +1,26 @@
 //! Active checks: one task per instance and probe, on the control thread, kept over tables that name the same.
+//!
+//! An instance of this host is asked itself. Of another host its edge is asked whether it has an instance that takes
+//! visitors, as it asks its own: so a host that died and a host without a healthy instance are found out alike.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, header};
+use http_body_util::Empty;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
 
 use observe::probe::{Change, Probe, Threshold};
-use tokio::task::AbortHandle;
+use tokio::{net::TcpStream, task::AbortHandle};
 
-use crate::{instance::Instance, registry::Registry, shared::Shared, table::Table};
+use crate::{instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT};
 
-/// What makes two checks the same.
-type Key = (String, SocketAddr, ProbeKey);
+/// Another host is asked at least so often: a request that goes to one that died waits for a second.
+const PEER_EVERY: Duration = Duration::from_secs(2);
+
+/// What makes two checks the same: the instance's number and the probe.
+type Key = (u64, ProbeKey);
 
 /// A probe as a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -24,12 +36,15 @@ impl Checks {
         let mut wanted = HashMap::new();
         for pool in table.pools.values() {
             for upstream in &pool.upstreams {
-                if let Some(probe) = &pool.probe {
-                    let key = (upstream.id.clone(), upstream.address, ProbeKey(format!("{probe:?}")));
-                    wanted.insert(key, probe);
+                let instance = registry.instance(upstream);
+                let probe = match (&pool.probe, &instance.link) {
+                    (probe, None) => probe.clone(),
+                    (probe, Some(_)) => Some(of_peer(probe.as_ref())),
+                };
+                if let Some(probe) = probe {
+                    wanted.insert((instance.number, ProbeKey(format!("{probe:?}"))), (instance, probe));
                 } else {
                     // without a probe nothing but a failed connection speaks against it
-                    let instance = registry.instance(&upstream.id, upstream.address);
                     instance.set_failure(None);
                     instance.set_healthy(true);
                 }
@@ -42,24 +57,40 @@ impl Checks {
             }
             stays
         });
-        for (key, probe) in wanted {
-            let (id, address) = (key.0.clone(), key.1);
-            self.0.entry(key).or_insert_with(|| {
-                let instance = registry.instance(&id, address);
-                tokio::spawn(check(instance, probe.clone(), Arc::clone(shared))).abort_handle()
-            });
+        for (key, (instance, probe)) in wanted {
+            let start = || tokio::spawn(check(instance, probe, Arc::clone(shared))).abort_handle();
+            self.0.entry(key).or_insert_with(start);
         }
     }
+}
+
+/// How another host is asked about a pool with this probe.
+fn of_peer(probe: Option<&Probe>) -> Probe {
+    let (every, timeout, up, down) =
+        probe.map_or((PEER_EVERY, CONNECT, 1, 3), |probe| (probe.every, probe.timeout, probe.up, probe.down));
+    Probe { path: None, every: every.min(PEER_EVERY), timeout, up, down }
 }
 
 /// Asks again and again. The agent has seen a new instance well before it named it, so the first question waits.
 async fn check(instance: Arc<Instance>, probe: Probe, shared: Arc<Shared>) {
     let mut threshold = Threshold::new(probe.up, probe.down, instance.healthy());
+    let mut connection = None;
     loop {
         tokio::time::sleep(probe.every).await;
-        let answer = observe::probe::ask(instance.address, &probe).await;
+        let answer = match &instance.link {
+            None => observe::probe::ask(instance.address, &probe).await.map(drop).map_err(|failure| failure.to_string()),
+            Some(link) => {
+                let answer = tokio::time::timeout(probe.timeout, ask_peer(&instance, link, &mut connection)).await;
+                answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", probe.timeout)))
+            }
+        };
+        if answer.is_err() {
+            connection = None;
+        } else if instance.link.is_some() && instance.accepted() {
+            shared.changed.notify_waiters();
+        }
         let change = threshold.record(answer.is_ok());
-        instance.set_failure(answer.err().map(|failure| failure.to_string()));
+        instance.set_failure(answer.err());
         match change {
             Some(Change::Up) => {
                 tracing::info!(instance = instance.id, "healthy again");
@@ -73,4 +104,38 @@ async fn check(instance: Arc<Instance>, probe: Probe, shared: Arc<Shared>) {
             None => {}
         }
     }
+}
+
+/// Asks the edge of another host, on a connection that is kept for the next time.
+async fn ask_peer(
+    instance: &Instance,
+    link: &Link,
+    kept: &mut Option<SendRequest<Empty<Bytes>>>,
+) -> Result<(), String> {
+    let mut sender = match kept.take().filter(SendRequest::is_ready) {
+        Some(sender) => sender,
+        None => connect(instance, link).await.map_err(|error| format!("no connection: {error}"))?,
+    };
+    let pool = HeaderValue::from_bytes(&[link::CHECK.as_bytes(), link.pool.as_bytes()].concat());
+    let request = Request::get("/")
+        .header(header::HOST, "slipway")
+        .header(link::POOL, pool.map_err(|error| error.to_string())?)
+        .body(Empty::new())
+        .map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(|error| format!("no answer: {error}"))?;
+    if !response.status().is_success() {
+        return Err(format!("its host answered {}: none of its instances takes visitors", response.status()));
+    }
+    *kept = Some(sender);
+    Ok(())
+}
+
+async fn connect(instance: &Instance, link: &Link) -> std::io::Result<SendRequest<Empty<Bytes>>> {
+    let stream = TcpStream::connect(instance.address).await?;
+    stream.set_nodelay(true)?;
+    link::watch(&stream)?;
+    let stream = TokioIo::new(link.secure(stream).await?);
+    let (sender, connection) = http1::handshake(stream).await.map_err(std::io::Error::other)?;
+    tokio::spawn(connection); // ends with the sender
+    Ok(sender)
 }

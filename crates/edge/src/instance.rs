@@ -4,15 +4,20 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
+use crate::link::Link;
+
 /// How long an instance that refused a connection is passed over, unless there is no other.
 pub(crate) const PASSED_OVER: Duration = Duration::from_millis(500);
+
+/// The same for another host, which may take a second to be found dead each time; its checks bring it back earlier.
+const PEER_PASSED_OVER: Duration = Duration::from_secs(8);
 
 /// Shared by every table that names the same id and address, so that counts stay right across swaps.
 #[derive(Debug)]
@@ -23,6 +28,10 @@ pub(crate) struct Instance {
     pub(crate) number: u64,
     /// Opaque name in the sticky cookie.
     pub(crate) cookie: u64,
+    /// How it is reached when it is the edge of another host.
+    pub(crate) link: Option<Link>,
+    /// How many instances it stands for.
+    behind: AtomicU32,
     born: Instant,
     requests: AtomicU64,
     tunnels: AtomicU64,
@@ -37,12 +46,14 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn new(id: &str, address: SocketAddr, number: u64) -> Self {
+    pub(crate) fn new(id: &str, address: SocketAddr, number: u64, link: Option<Link>) -> Self {
         Self {
             id: id.to_owned(),
             address,
             number,
             cookie: fingerprint(id.as_bytes()),
+            link,
+            behind: AtomicU32::new(1),
             born: Instant::now(),
             requests: AtomicU64::new(0),
             tunnels: AtomicU64::new(0),
@@ -62,6 +73,29 @@ impl Instance {
     /// Upgraded connections open.
     pub(crate) fn tunnels(&self) -> u64 {
         self.tunnels.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is what is reached at this address, over this link if there is one.
+    pub(crate) fn is_reached_at(&self, address: SocketAddr, link: Option<&Link>) -> bool {
+        self.address == address
+            && match (&self.link, link) {
+                (None, None) => true,
+                (Some(own), Some(link)) => own.is_same(link),
+                _ => false,
+            }
+    }
+
+    /// It stands for so many instances.
+    pub(crate) fn stands_for(&self, instances: u32) {
+        self.behind.store(instances, Ordering::Relaxed);
+    }
+
+    /// Whether it is busier than `other`, each measured by the instances it stands for.
+    pub(crate) fn is_busier_than(&self, other: &Self) -> bool {
+        let load = |one: &Self, for_each: &Self| {
+            (one.requests() + one.tunnels()) * u64::from(for_each.behind.load(Ordering::Relaxed))
+        };
+        load(self, other) > load(other, self)
     }
 
     pub(crate) fn healthy(&self) -> bool {
@@ -105,7 +139,8 @@ impl Instance {
     /// It refused a connection. A connection that broke after a request was sent does not count: one poisonous request
     /// would take out one instance after the other.
     pub(crate) fn pass_over(&self, now: Instant) {
-        let until = self.millis(now + PASSED_OVER).max(1);
+        let time = if self.link.is_some() { PEER_PASSED_OVER } else { PASSED_OVER };
+        let until = self.millis(now + time).max(1);
         self.passed_over_until.store(until, Ordering::Relaxed);
     }
 

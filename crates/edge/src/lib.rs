@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A request's way: `worker` (accept) -> `connection` -> `request` (route, limit, CORS) -> `proxy` (choose, send, try
-//! again) or `site` -> `body` (passed through frame by frame).
+//! again) or `site` -> `body` (passed through frame by frame). One that another host's edge passes on comes in at `peer`
+//! and goes straight to `proxy`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -38,8 +39,11 @@ mod holders;
 mod instance;
 mod leftovers;
 mod limit;
+mod link;
 mod listen;
 mod page;
+mod peer;
+mod peer_io;
 mod proxy;
 mod random;
 mod registry;

@@ -13,8 +13,9 @@ use crate::{
     body::{BodyFate, EdgeBody, Kind, RequestBody, UpstreamBody},
     headers::{self, X_REQUEST_ID},
     instance::InFlight,
+    link::{self, Link},
     page,
-    request::Asked,
+    request::{Asked, Origin},
     sticky,
     traffic::Meter,
     tunnel,
@@ -32,8 +33,8 @@ pub(crate) async fn forward(
     mut request: Request<Incoming>,
     normal: Option<String>,
 ) -> Response<EdgeBody> {
-    let rule = asked.rule;
-    if let Some(limit) = rule.max_body
+    let passing = asked.passing;
+    if let Some(limit) = passing.max_body
         && asked.seen.content_length
         && request.body().size_hint().lower() > limit
     {
@@ -44,7 +45,7 @@ pub(crate) async fn forward(
     let (mut head, body) = request.into_parts();
     let accept = page::accept(&head.headers).cloned();
     let accept = accept.as_ref();
-    let known = if rule.sticky && asked.seen.cookie { sticky::read(&head.headers) } else { Vec::new() };
+    let known = if passing.sticky && asked.seen.cookie { sticky::read(&head.headers) } else { Vec::new() };
     if let Err(sentence) = rewrite(&asked, &mut head, normal.as_deref(), upgrade) {
         return page::answer(StatusCode::BAD_REQUEST, sentence, accept);
     }
@@ -53,7 +54,7 @@ pub(crate) async fn forward(
     } else {
         let fate = Rc::new(BodyFate::default());
         let pulse = Arc::clone(&asked.visitor.handle.pulse);
-        (RequestBody::new(body, rule.max_body, Rc::clone(&fate), pulse, !asked.visitor.http2), Some(fate))
+        (RequestBody::new(body, passing.max_body, Rc::clone(&fate), pulse, !asked.visitor.http2), Some(fate))
     };
     let mut search = Search::new(&asked, pool, &known);
     let mut next = Some(Request::from_parts(head, body));
@@ -67,11 +68,39 @@ pub(crate) async fn forward(
             next = Some(request);
             continue;
         };
-        // the only copy of a head that is ever made, for requests that can be sent again if the connection dies
-        let spare = (fate.is_none() && upgrade.is_none() && repeatable(request.method())).then(|| copy(&request));
+        let may_repeat = upgrade.is_none() && repeatable(request.method());
+        let link = taken.in_flight.instance().link.as_ref();
+        // the only copy of a head that is ever made, for requests that can be sent again if the connection dies, or if
+        // another host says that it sent them to nobody
+        let spare = (fate.is_none() && (may_repeat || link.is_some())).then(|| copy(&request));
+        let request = match link {
+            Some(link) => marked(request, link),
+            None => request,
+        };
         match lent.sender.try_send_request(request).await {
-            Ok(response) => {
-                let sticky = rule.sticky.then_some(known.as_slice());
+            Ok(mut response) => {
+                if asked.origin == Origin::Peer {
+                    response.headers_mut().remove(link::PEER); // only an edge may say that
+                } else if link.is_some()
+                    && let Some(why) = response.headers_mut().remove(link::PEER)
+                {
+                    let unsent = why == link::UNSENT;
+                    let instance = taken.in_flight.instance();
+                    if unsent {
+                        instance.pass_over(Instant::now());
+                    }
+                    search.tried.push(instance.number);
+                    search.attempts += 1;
+                    if search.attempts < ATTEMPTS
+                        && let Some(spare) = spare.filter(|_| unsent || may_repeat)
+                    {
+                        search.sent |= !unsent;
+                        search.last = Some(taken.meter);
+                        next = Some(spare);
+                        continue;
+                    }
+                }
+                let sticky = passing.sticky.then_some(known.as_slice());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     let Some(tunnel) = tunnel else {
                         search.last = Some(taken.meter);
@@ -101,10 +130,15 @@ pub(crate) async fn forward(
                 }
                 search.attempts += 1;
                 next = match error.take_message() {
-                    Some(unsent) if fate.as_ref().is_none_or(|fate| !fate.begun.get()) => Some(unsent),
+                    Some(mut unsent) if fate.as_ref().is_none_or(|fate| !fate.begun.get()) => {
+                        if link.is_some() {
+                            unsent.headers_mut().remove(link::POOL);
+                        }
+                        Some(unsent)
+                    }
                     _ => {
                         search.sent = true;
-                        spare
+                        spare.filter(|_| may_repeat)
                     }
                 };
                 search.last = Some(taken.meter);
@@ -241,13 +275,20 @@ impl<'a> Search<'a> {
         let mut response = page::answer(StatusCode::SERVICE_UNAVAILABLE, sentence, accept);
         page::retry_after(&mut response, std::time::Duration::from_secs(1));
         self.record(503);
+        if self.asked.origin == Origin::Peer {
+            response.headers_mut().insert(link::PEER, link::UNSENT);
+        }
         response
     }
 
     /// 502: it was sent and not answered.
     fn bad_gateway(&self, accept: Option<&HeaderValue>) -> Response<EdgeBody> {
         self.record(502);
-        page::answer(StatusCode::BAD_GATEWAY, "the service broke off before it answered", accept)
+        let mut response = page::answer(StatusCode::BAD_GATEWAY, "the service broke off before it answered", accept);
+        if self.asked.origin == Origin::Peer {
+            response.headers_mut().insert(link::PEER, link::BROKE);
+        }
+        response
     }
 
     fn record(&self, status: u16) {
@@ -292,6 +333,9 @@ fn rewrite(
         head.headers.insert(header::CONNECTION, HeaderValue::from_static(token));
         head.headers.insert(header::UPGRADE, protocol);
     }
+    if asked.origin == Origin::Peer {
+        return Ok(()); // the edge that the visitor came to has done the rest
+    }
     if head.uri.authority().is_some() || head.version == Version::HTTP_10 {
         let local = asked.visitor.handle.listener.to_string();
         let host = if asked.host.is_empty() { HeaderValue::try_from(local).ok() } else { Some(asked.host.clone()) };
@@ -307,9 +351,9 @@ fn rewrite(
     if !(asked.seen.request_id && trusted) {
         head.headers.insert(X_REQUEST_ID, request_id(asked));
     }
-    let strip = asked.rule.strip && !asked.rule.prefix.is_empty();
+    let strip = asked.passing.strip && !asked.passing.prefix.is_empty();
     if strip || head.uri.authority().is_some() {
-        let path = target(&head.uri, strip.then_some(&*asked.rule.prefix), normal);
+        let path = target(&head.uri, strip.then_some(&*asked.passing.prefix), normal);
         head.uri =
             Uri::builder().path_and_query(path.as_str()).build().map_err(|_| "the address cannot be passed on")?;
     }
@@ -360,7 +404,7 @@ fn request_id(asked: &Asked<'_>) -> HeaderValue {
 fn upgrade_token(asked: &Asked<'_>, request: &Request<Incoming>) -> Option<&'static str> {
     (asked.seen.upgrade
         && asked.seen.connection
-        && asked.rule.websocket
+        && asked.passing.websocket
         && request.version() == Version::HTTP_11
         && headers::has_token(request.headers(), &header::CONNECTION, "upgrade"))
     .then_some("upgrade")
@@ -369,6 +413,12 @@ fn upgrade_token(asked: &Asked<'_>, request: &Request<Incoming>) -> Option<&'sta
 /// Safe methods and those that may be repeated (RFC 9110 section 9.2.2).
 fn repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+/// Says which pool of another host is to answer, whatever the visitor wrote there.
+fn marked(mut request: Request<RequestBody>, link: &Link) -> Request<RequestBody> {
+    request.headers_mut().insert(link::POOL, link.pool.clone());
+    request
 }
 
 fn copy(request: &Request<RequestBody>) -> Request<RequestBody> {

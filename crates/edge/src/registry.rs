@@ -1,8 +1,7 @@
 //! What outlives a table: instances, counters, rate limit buckets and site indexes, found again by what they are.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -12,8 +11,9 @@ use crate::{
     control::{Traffic, UpstreamStatus},
     instance::Instance,
     limit::Limiter,
+    link::{Identity, Link},
     site::Root,
-    table::{Limit, Table},
+    table::{self, Limit, Table, Upstream},
     traffic::Meter,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Registry {
     meters: BTreeMap<(String, String), Arc<Meter>>,
     limiters: HashMap<(String, Limit), Arc<Limiter>>,
     roots: HashMap<PathBuf, (Option<SystemTime>, Arc<Root>)>,
+    /// By server name.
+    identities: HashMap<String, Arc<Identity>>,
 }
 
 impl Registry {
@@ -42,22 +44,35 @@ impl Registry {
             meters: BTreeMap::new(),
             limiters: HashMap::new(),
             roots: HashMap::new(),
+            identities: HashMap::new(),
         }
     }
 
-    /// The instance of this id at this address, new and healthy if it was not known.
-    pub(crate) fn instance(&mut self, id: &str, address: SocketAddr) -> Arc<Instance> {
-        let same = self.instances.entry(id.to_owned()).or_default();
-        if let Some(known) = same.iter().find(|one| one.address == address) {
+    /// The upstream of this id at this address, new and healthy if it was not known.
+    pub(crate) fn instance(&mut self, upstream: &Upstream) -> Arc<Instance> {
+        let (id, address) = (&upstream.id, upstream.address);
+        let link = upstream.peer.as_ref().and_then(|peer| Link::new(self.identities.get(&peer.identity)?, &peer.pool));
+        let same = self.instances.entry(id.clone()).or_default();
+        if let Some(known) = same.iter().find(|one| one.is_reached_at(address, link.as_ref())) {
             if known.retired() {
                 known.revive();
             }
             return Arc::clone(known);
         }
         self.next_number += 1;
-        let new = Arc::new(Instance::new(id, address, self.next_number));
+        let new = Arc::new(Instance::new(id, address, self.next_number, link));
         same.push(Arc::clone(&new));
         new
+    }
+
+    /// The identity of this server name, the same as before while its certificates and key are.
+    pub(crate) fn identity(&mut self, name: &str, identity: &table::Identity) -> Result<Arc<Identity>, String> {
+        if let Some(known) = self.identities.get(name).filter(|known| known.is_of(identity)) {
+            return Ok(Arc::clone(known));
+        }
+        let new = Arc::new(Identity::new(name, identity)?);
+        self.identities.insert(name.to_owned(), Arc::clone(&new));
+        Ok(new)
     }
 
     pub(crate) fn meter(&mut self, id: &str, revision: &str) -> Arc<Meter> {
@@ -88,15 +103,15 @@ impl Registry {
 
     /// After a swap: marks instances that left, and forgets what nobody needs any more.
     pub(crate) fn tidy(&mut self, table: &Table) {
-        let named: std::collections::HashSet<(&str, SocketAddr)> = table
-            .pools
-            .values()
-            .flat_map(|pool| &pool.upstreams)
-            .map(|upstream| (upstream.id.as_str(), upstream.address))
-            .collect();
-        self.instances.retain(|id, same| {
+        for (name, identity) in &table.identities {
+            let _ = self.identity(name, identity); // a refused table may have brought another
+        }
+        let upstreams = table.pools.values().flat_map(|pool| &pool.upstreams);
+        let named: HashSet<u64> = upstreams.map(|upstream| self.instance(upstream).number).collect();
+        self.identities.retain(|name, _| table.identities.contains_key(name));
+        self.instances.retain(|_, same| {
             same.retain(|one| {
-                let stays = named.contains(&(id.as_str(), one.address));
+                let stays = named.contains(&one.number);
                 one.set_retired(!stays);
                 stays || one.requests() > 0 || one.tunnels() > 0
             });

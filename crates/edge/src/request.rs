@@ -13,7 +13,7 @@ use crate::{
     cors::Cors,
     headers::Present,
     page, proxy,
-    routes::{self, Action, Rule},
+    routes::{self, Action, Passing, Rule},
     site,
     worker::Snapshot,
 };
@@ -25,12 +25,22 @@ const MAX_TARGET: usize = 16 * 1024;
 pub(crate) struct Asked<'a> {
     pub(crate) visitor: &'a Visitor,
     pub(crate) snapshot: Rc<Snapshot>,
-    pub(crate) rule: &'a Rule,
+    pub(crate) passing: &'a Passing,
     pub(crate) client: &'a Client,
+    pub(crate) origin: Origin,
     pub(crate) seen: Present,
     /// The `Host` as the visitor wrote it.
     pub(crate) host: &'a HeaderValue,
     pub(crate) started: Instant,
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Somebody out there.
+    Visitor,
+    /// The edge of another host, which took it from a visitor.
+    Peer,
 }
 
 /// Answers one request. Never fails: what goes wrong is an answer too.
@@ -107,8 +117,9 @@ async fn answer(visitor: &Visitor, request: Request<Incoming>, started: Instant)
                 let asked = Asked {
                     visitor,
                     snapshot: Rc::clone(&snapshot),
-                    rule,
+                    passing: &rule.passing,
                     client: &client,
+                    origin: Origin::Visitor,
                     seen,
                     host: &host,
                     started,

@@ -9,16 +9,22 @@ use crate::{balance::Pool, cors::Cors, limit::Limiter, report::Report, site::Sit
 /// What answers below one path prefix, ready to use.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// Without a trailing slash; empty for `/`.
-    pub(crate) prefix: Box<str>,
     pub(crate) action: Action,
-    pub(crate) strip: bool,
     pub(crate) limit: Option<Arc<Limiter>>,
     pub(crate) cors: Option<Cors>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) passing: Passing,
+}
+
+/// How a rule passes a request on.
+#[derive(Debug, Default)]
+pub(crate) struct Passing {
+    /// Without a trailing slash; empty for `/`.
+    pub(crate) prefix: Box<str>,
+    pub(crate) strip: bool,
     pub(crate) sticky: bool,
     pub(crate) websocket: bool,
     pub(crate) max_body: Option<u64>,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What a rule does.
@@ -47,7 +53,7 @@ impl Hosts {
     /// The rule for a lowercase host name without port and a path in normal form.
     pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Rule> {
         let rules = self.rules(host)?;
-        rules.iter().find(|rule| below(&rule.prefix, path))
+        rules.iter().find(|rule| below(&rule.passing.prefix, path))
     }
 
     fn rules(&self, host: &str) -> Option<&Rules> {
@@ -225,15 +231,11 @@ mod tests {
         let mut hosts = Hosts::default();
         let rules = |name: &str| {
             vec![Rule {
-                prefix: "".into(),
                 action: Action::Redirect(None, name.into()),
-                strip: false,
                 limit: None,
                 cors: None,
-                sticky: false,
-                websocket: false,
-                max_body: None,
                 headers: Vec::new(),
+                passing: Passing::default(),
             }]
         };
         hosts.exact.insert("a.test".into(), rules("exact"));

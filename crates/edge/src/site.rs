@@ -205,7 +205,7 @@ pub(crate) async fn answer(
     started: Instant,
 ) -> Response<EdgeBody> {
     let accept = page::accept(request.headers());
-    let below = if rule.strip { path.strip_prefix(&*rule.prefix).unwrap_or(path) } else { path };
+    let below = if rule.passing.strip { path.strip_prefix(&*rule.passing.prefix).unwrap_or(path) } else { path };
     let (response, meter) = match decode(below) {
         _ if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             let mut response = page::answer(StatusCode::METHOD_NOT_ALLOWED, "files can be read, not written", accept);

@@ -3,7 +3,13 @@
 //! The agent writes it to `table.json` in the edge's folder and tells the edge; the edge compiles it into a
 //! [`Compiled`](crate) form behind an atomic pointer. Requests that began under the old table finish under it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use observe::probe::Probe;
 pub use release::{SiteFile, SiteIndex};
@@ -22,6 +28,32 @@ pub struct Table {
     pub sites: BTreeMap<String, Site>,
     /// Networks whose `X-Forwarded-For` is believed (S4.P10, T17), as CIDR.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// How edges of several hosts know each other, by the server name that chooses one of them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identities: BTreeMap<String, Identity>,
+    /// Where the edges of other hosts connect: TLS, with a certificate of one of the identities on both sides.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub peer_listeners: BTreeSet<SocketAddr>,
+}
+
+/// What edges that serve one environment on several hosts share and nobody else has. Its `Debug` shows no key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The certificate authority, PEM. Whoever shows a certificate that it signed is a peer.
+    pub authority: String,
+    /// The certificate to show, with those between it and the authority if there are any, PEM.
+    pub certificate: String,
+    /// Its private key, PEM.
+    pub key: String,
+    /// Pools that peers may ask for, and no others. They hold instances of this host only, so that a request passes
+    /// one other host at most.
+    pub exports: BTreeSet<String>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("exports", &self.exports).finish_non_exhaustive()
+    }
 }
 
 /// One address and the hosts it serves.
@@ -120,7 +152,7 @@ pub struct Pool {
     pub hold: Duration,
 }
 
-/// One instance.
+/// One instance, or all instances of one revision on another host.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Upstream {
     /// The instance's id; the same id in the next table keeps its health and counters.
@@ -132,6 +164,20 @@ pub struct Upstream {
     /// Share of visitors for its whole revision in this pool, relative to the other revisions; 0: no new requests.
     /// All upstreams of one revision carry the same number.
     pub weight: u32,
+    /// It is the edge of another host, which passes on to its instances; `None`: an instance of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
+}
+
+/// What to ask the edge of another host for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The server name of one of the table's identities.
+    pub identity: String,
+    /// A pool that the peer exports under this identity.
+    pub pool: String,
+    /// How many instances there are behind it: so many times an instance's share of visitors goes there. 0 counts as 1.
+    pub instances: u32,
 }
 
 /// A static site: one folder per release that may still be asked for.

@@ -6,7 +6,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::AbortHandle};
 
-use crate::{body::RequestBody, instance::Instance, ticks::Ticks};
+use crate::{body::RequestBody, instance::Instance, link, ticks::Ticks};
 
 /// Idle connections to one instance that a worker keeps.
 const MAX_IDLE: usize = 256;
@@ -15,8 +15,11 @@ const MAX_IDLE: usize = 256;
 /// never meets a connection that the other side is about to close.
 const IDLE: Duration = Duration::from_secs(4);
 
+/// The same for the edge of another host, which closes them after 75 s.
+const PEER_IDLE: Duration = Duration::from_secs(60);
+
 /// An instance is near; one that does not take a connection in this time is not there.
-const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 
 /// Data unacknowledged for so long means that the host is gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
@@ -101,9 +104,16 @@ impl Upstreams {
         let connect = tokio::time::timeout(CONNECT, TcpStream::connect(instance.address));
         let stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         stream.set_nodelay(true)?;
-        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-        let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-        let task = tokio::task::spawn_local(connection.with_upgrades());
+        let (sender, task) = if let Some(link) = &instance.link {
+            link::watch(&stream)?;
+            let stream = TokioIo::new(link.secure(stream).await?);
+            let (sender, connection) = self.http.handshake(stream).await.map_err(io::Error::other)?;
+            (sender, tokio::task::spawn_local(connection.with_upgrades()))
+        } else {
+            socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+            let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+            (sender, tokio::task::spawn_local(connection.with_upgrades()))
+        };
         Ok(Lent {
             sender,
             reused: false,
@@ -140,11 +150,12 @@ impl Upstreams {
 
     /// Closes connections that were idle for too long, and all to instances that left the table.
     pub(crate) fn sweep(&self) {
-        let (now, limit) = (self.ticks.now(), Ticks::in_ticks(IDLE));
+        let now = self.ticks.now();
         self.idle.borrow_mut().retain(|_, kept| {
             if kept.instance.retired() {
                 return false;
             }
+            let limit = Ticks::in_ticks(if kept.instance.link.is_some() { PEER_IDLE } else { IDLE });
             kept.connections.retain(|one| now.wrapping_sub(one.since) < limit && one.sender.is_ready());
             !kept.connections.is_empty()
         });

@@ -27,6 +27,8 @@ use crate::{
     connection::{Handle, Phase, Visitor},
     files::FileCache,
     leftovers::{Bin, Leftover},
+    peer,
+    peer_io::PeerIo,
     random::Random,
     shared::Shared,
     socket::ClientIo,
@@ -255,7 +257,11 @@ impl Worker {
         if self.shared.quitting() {
             handle.end(Phase::Last);
         }
-        self.speak(&handle, stream, peer).await;
+        if self.snapshot().table.is_for_peers(address) {
+            self.speak_with_peer(&handle, stream, peer).await;
+        } else {
+            self.speak(&handle, stream, peer).await;
+        }
         self.connections.borrow_mut().remove(&number);
     }
 
@@ -275,6 +281,26 @@ impl Worker {
             let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
             until_end(handle, connection, http1::UpgradeableConnection::graceful_shutdown).await;
         }
+    }
+}
+
+impl Worker {
+    /// TLS and HTTP/1.1 with the edge of another host.
+    async fn speak_with_peer(self: &Rc<Self>, handle: &Rc<Handle>, stream: TcpStream, address: SocketAddr) {
+        let welcome = unless_ended(handle, peer::welcome(self, stream)).await;
+        let (from, stream) = match welcome {
+            Some(Ok(welcome)) => welcome,
+            Some(Err(error)) => {
+                tracing::debug!(%address, %error, "turned away at the door for peers");
+                return;
+            }
+            None => return,
+        };
+        let io = TokioIo::new(PeerIo::new(stream, handle));
+        let visitor = Rc::new(Visitor::new(Rc::clone(self), Rc::clone(handle), address, false));
+        let service = hyper::service::service_fn(move |request| peer::serve(Rc::clone(&visitor), from.clone(), request));
+        let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
+        until_end(handle, connection, http1::UpgradeableConnection::graceful_shutdown).await;
     }
 }
 

@@ -53,8 +53,7 @@ impl Running {
             version: self.version.fetch_add(1, Ordering::SeqCst) + 1,
             listeners: vec![Listener { address: self.address, hosts: BTreeMap::new(), fallback: Some(rules) }],
             pools: pools.iter().map(|(id, pool)| ((*id).to_owned(), pool.clone())).collect(),
-            sites: BTreeMap::new(),
-            trusted_proxies: Vec::new(),
+            ..Table::default()
         }
     }
 
@@ -128,7 +127,7 @@ pub(crate) fn pool(upstreams: Vec<Upstream>) -> Pool {
 }
 
 pub(crate) fn upstream(id: &str, address: SocketAddr) -> Upstream {
-    Upstream { id: id.to_owned(), address, revision: "r1".to_owned(), weight: 1 }
+    Upstream { id: id.to_owned(), address, revision: "r1".to_owned(), weight: 1, peer: None }
 }
 
 pub(crate) fn to_pool(path: &str, pool: &str) -> PathRule {

@@ -8,9 +8,11 @@
 
 pub mod amqp;
 mod docker;
+mod hosts;
 mod load;
 mod project;
 
 pub use docker::{Docker, ImageStore, harbour_files};
+pub use hosts::Hosts;
 pub use load::{Load, Report};
-pub use project::{Outcome, Story, free_port, until};
+pub use project::{Outcome, Story, binary, free_port, until};

@@ -68,6 +68,15 @@ pub fn until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Optio
     }
 }
 
+/// A program of this workspace. The stories are built before it is needed, by `cargo build --workspace`.
+pub fn binary(name: &str) -> PathBuf {
+    let deps = std::env::current_exe().expect("the test's own path");
+    let folder = deps.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
 impl Story {
     /// A project around the `harbour` application with one service, marker `one`.
     pub fn harbour() -> Self {
@@ -138,13 +147,9 @@ listen = ["{}"]
         std::fs::read_to_string(self.project().join(path)).expect("a file")
     }
 
-    /// A program of this workspace. The stories are built before it is needed, by `cargo build --workspace`.
+    /// A program of this workspace; see [`binary`].
     pub fn binary(&self, name: &str) -> PathBuf {
-        let deps = std::env::current_exe().expect("the test's own path");
-        let folder = deps.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
-        let path = folder.join(name);
-        assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());
-        path
+        binary(name)
     }
 
     /// `slipway ARGS` as a command that has not started yet.

@@ -148,6 +148,7 @@ mod tests {
         Entry {
             at: jiff::Timestamp::from_second(1_700_000_000).unwrap(),
             deploy,
+            fence: engine::target::Fence(1),
             event: Event::StepStarted { step: Step::Ship },
         }
     }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use stack::{ResourceName, Revision};
 
+use crate::target::Fence;
+
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -13,6 +15,10 @@ pub struct Entry {
     pub at: jiff::Timestamp,
     /// Number of the deploy it belongs to; rises by one with each deploy of the environment, from 1.
     pub deploy: u64,
+    /// Token of the lease under which it was written, the group's where many hosts make the environment. Of two
+    /// journals that differ, the one that ends with the newer token counts. 0 in journals of earlier versions.
+    #[serde(default)]
+    pub fence: Fence,
     /// What happened.
     pub event: Event,
 }

@@ -27,6 +27,7 @@ pub mod clock;
 pub mod deployment;
 pub mod desired;
 pub mod error;
+pub mod group;
 pub mod journal;
 pub mod judge;
 pub mod plan;

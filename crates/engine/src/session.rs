@@ -179,7 +179,7 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
         let after = self.last_entry.and_then(|last| last.checked_add(jiff::SignedDuration::from_micros(1)).ok());
         let at = after.map_or(now, |after| after.max(now));
         self.last_entry = Some(at);
-        let entry = Entry { at, deploy: self.number, event };
+        let entry = Entry { at, deploy: self.number, event, fence: self.fence };
         let (target, fence) = (self.target, self.fence);
         self.call("write the journal", || target.append(&entry, fence)).await
     }
@@ -231,13 +231,13 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
     }
 }
 
-enum Either<W, K> {
+pub(crate) enum Either<W, K> {
     Work(W),
     Keeper(K),
 }
 
 /// Whichever is done first; the work when both are.
-async fn either<W, K>(work: impl Future<Output = W>, keeper: impl Future<Output = K>) -> Either<W, K> {
+pub(crate) async fn either<W, K>(work: impl Future<Output = W>, keeper: impl Future<Output = K>) -> Either<W, K> {
     let (mut work, mut keeper) = (pin!(work), pin!(keeper));
     poll_fn(|context| {
         if let Poll::Ready(value) = work.as_mut().poll(context) {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A fencing token: rises with each lease of an environment. A verb with an older one is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fence(pub u64);
 
@@ -45,6 +45,39 @@ pub trait Target {
     /// Adds an entry; durable before it returns. An entry equal to one that is in the journal is there already and
     /// is not added twice (the engine never writes two equal ones: their times rise).
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError>;
+
+    /// Brings one host of a group level with the others, under the lease `fence` of this host, in one durable change:
+    /// all of it or nothing. A host that was away may lack entries, and may have some at its end that the group never
+    /// had.
+    ///
+    /// What is written here is for targets that are never a part of a group: it cannot cut a journal.
+    async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
+        if self.journal().await?.len() > level.keep + level.entries.len() {
+            let reason = "its journal has entries that the others do not have, and this target cannot drop them";
+            return Err(TargetError::Failed { reason: reason.to_owned() });
+        }
+        for entry in &level.entries {
+            self.append(entry, fence).await?;
+        }
+        match &level.desired {
+            Some(desired) => self.want(desired, fence).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// What makes one host of a group level with the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// The next lease of this host gets a token larger than this one, also when it is lapsed or given back without
+    /// another verb. The token of the present lease stays what it is.
+    pub floor: Fence,
+    /// So many entries of its journal stay, from the first; the others go.
+    pub keep: usize,
+    /// What follows them.
+    pub entries: Vec<Entry>,
+    /// Replaces its desired state; `None` leaves it.
+    pub desired: Option<Desired>,
 }
 
 /// Something that runs to completion.

@@ -5,6 +5,7 @@ use engine::{
     journal::{DeployKind, Entry, Event, Migration, Outcome, Start, Step},
     plan::{nothing_to_do, steady},
     record::{Status, committed, previous, records, unfinished},
+    target::Fence,
 };
 use proptest::prelude::*;
 use stack::{ReleaseId, ResourceName, Revision, ValuesId};
@@ -31,7 +32,7 @@ fn wanted(digit: char) -> Event {
 }
 
 fn journal(events: Vec<(u64, Event)>) -> Vec<Entry> {
-    events.into_iter().zip(0..).map(|((deploy, event), second)| Entry { at: at(second), deploy, event }).collect()
+    events.into_iter().zip(0..).map(|((deploy, event), second)| Entry { at: at(second), deploy, event, fence: Fence(1) }).collect()
 }
 
 fn succeeded(number: u64, previous: Option<char>, digit: char) -> Vec<(u64, Event)> {
@@ -122,9 +123,9 @@ fn nothing_to_do_only_when_all_is_well() {
 
 #[test]
 fn entries_are_one_line_of_json_each() {
-    let entry = Entry { at: at(0), deploy: 3, event: Event::Shifting { percent: 10 } };
+    let entry = Entry { at: at(0), deploy: 3, event: Event::Shifting { percent: 10 }, fence: Fence(4) };
     let line = serde_json::to_string(&entry).expect("serialises");
-    insta::assert_snapshot!(line, @r#"{"at":"2027-01-15T08:00:00Z","deploy":3,"event":{"event":"shifting","percent":10}}"#);
+    insta::assert_snapshot!(line, @r#"{"at":"2027-01-15T08:00:00Z","deploy":3,"fence":4,"event":{"event":"shifting","percent":10}}"#);
     assert_eq!(serde_json::from_str::<Entry>(&line).expect("parses"), entry);
 }
 

@@ -382,7 +382,7 @@ fn fake() -> Revision {
 }
 
 fn entry(deploy: u64, event: Event) -> Entry {
-    Entry { at: jiff::Timestamp::now(), deploy, event }
+    Entry { at: jiff::Timestamp::now(), deploy, event, fence: Fence(1) }
 }
 
 fn begun(deploy: u64, previous: Option<&Revision>) -> Entry {

@@ -1,0 +1,170 @@
+//! Takes the lease of a group: by majority, then level.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Group, Held, Standing, ask::Manner, merge};
+use crate::{
+    clock::{Clock, since},
+    journal::Entry,
+    target::{Fence, Level, Target, TargetError},
+};
+
+/// Between two tries of a lock whose reply did not come.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// The lease of one host.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    place: usize,
+    fence: Fence,
+    asked: Timestamp,
+}
+
+impl<T: Target, C: Clock> Group<T, C> {
+    /// Takes the lease of more than half of the hosts and makes them level, or gives back what it got.
+    ///
+    /// The first host that lives decides between two callers: it is asked alone, the others together after it.
+    pub(super) async fn take(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
+        self.state().held = None;
+        let (mut given, mut refused) = (Vec::new(), Vec::new());
+        for place in 0..self.members.len() {
+            match self.lock_one(place, holder, ttl, false).await {
+                Ok(one) => {
+                    given.push(one);
+                    break;
+                }
+                Err(error @ TargetError::Locked { .. }) => return Err(error),
+                Err(error) => refused.push((place, error)),
+            }
+        }
+        let first = given.first().map_or(self.members.len(), |one| one.place);
+        let others = refused.drain(..).map(|(place, _)| (place, true)).collect::<Vec<_>>().into_iter();
+        let others = others.chain((first..self.members.len()).skip(1).map(|place| (place, false)));
+        let ask = |(place, unsure)| async move { (place, self.lock_one(place, holder, ttl, unsure).await) };
+        for (place, answer) in super::ask::join(others.map(ask)).await {
+            match answer {
+                Ok(one) => given.push(one),
+                Err(error) => refused.push((place, error)),
+            }
+        }
+        if given.len() < self.majority() {
+            self.give_back(&given).await;
+            let locked = refused.iter().find(|(_, error)| matches!(error, TargetError::Locked { .. }));
+            return Err(match locked {
+                Some((_, error)) => error.clone(),
+                None => self.unreachable(&refused),
+            });
+        }
+        self.level_all(given, refused, ttl).await
+    }
+
+    /// Makes those that gave their lease level and holds the lease of the group.
+    async fn level_all(
+        &self,
+        mut given: Vec<Given>,
+        mut refused: Vec<(usize, TargetError)>,
+        ttl: Duration,
+    ) -> Result<Fence, TargetError> {
+        given.sort_by_key(|one| one.place);
+        let fence = given.iter().map(|one| one.fence).max().unwrap_or_default();
+        let manner = Manner::Again(self.short(ttl));
+        let who: Vec<(usize, Fence)> = given.iter().map(|one| (one.place, one.fence)).collect();
+        let mut journals: Vec<(usize, Vec<Entry>)> = Vec::new();
+        for (place, answer) in self.everywhere(who, manner, |target, _| target.journal()).await {
+            match answer {
+                Ok(journal) => journals.push((place, journal)),
+                Err(error) => refused.push((place, error)),
+            }
+        }
+        let journal = merge::journals(journals.iter().map(|(_, journal)| journal.clone()));
+        if journals.len() >= self.majority() {
+            let lacking = |(place, own): &(usize, Vec<Entry>)| {
+                let token = given.iter().find(|one| one.place == *place)?.fence;
+                Some((*place, token, level(own, &journal, fence, token)?))
+            };
+            let lacking: Vec<(usize, Fence, Level)> = journals.iter().filter_map(lacking).collect();
+            let bring = |(place, token, level): (usize, Fence, Level)| async move {
+                let level = &level;
+                (place, self.ask(place, manner, |target| target.level(level, token)).await)
+            };
+            for (place, answer) in super::ask::join(lacking.into_iter().map(bring)).await {
+                if let Err(error) = answer {
+                    journals.retain(|(other, _)| *other != place);
+                    refused.push((place, error));
+                }
+            }
+        }
+        if journals.len() < self.majority() {
+            self.give_back(&given).await;
+            return Err(self.unreachable(&refused));
+        }
+        let level = |place: usize| journals.iter().any(|(other, _)| *other == place);
+        let (now, lease) = (self.clock.now(), jiff::SignedDuration::try_from(ttl).unwrap_or_default());
+        let standing = |place: usize| {
+            let one = given.iter().find(|one| one.place == place);
+            if let Some(one) = one.filter(|_| level(place)) {
+                return Standing::In { fence: one.fence, renewed: one.asked };
+            }
+            let error = refused.iter().rev().find(|(other, _)| *other == place);
+            let why = error.map_or_else(String::new, |(_, error)| super::ask::reason(error));
+            Standing::Out { why, lapses: now.checked_add(lease).unwrap_or(Timestamp::MAX) }
+        };
+        let hosts: Vec<Standing> = (0..self.members.len()).map(standing).collect();
+        let held = Held { fence, ttl, hosts, settled: journal.len(), journal, wanted: None };
+        let mut state = self.state();
+        state.lost = held.lost(self.members.iter().map(|(name, _)| name.clone()));
+        state.held = Some(held);
+        Ok(fence)
+    }
+
+    /// Locks one host. When it was asked before and the answer is not known, a lock of the same holder is our own: it
+    /// lapses by itself.
+    async fn lock_one(
+        &self,
+        place: usize,
+        holder: &str,
+        ttl: Duration,
+        asked_before: bool,
+    ) -> Result<Given, TargetError> {
+        let (began, limit) = (self.clock.now(), self.short(ttl));
+        let mut unsure = asked_before;
+        loop {
+            let asked = self.clock.now();
+            let error = match self.ask(place, Manner::Once(limit), |target| target.lock(holder, ttl)).await {
+                Ok(fence) => return Ok(Given { place, fence, asked }),
+                Err(error) => error,
+            };
+            match &error {
+                TargetError::Locked { holder: other, .. } if unsure && other == holder => {
+                    let reason = "its lock was given and the reply was lost; it lapses by itself".to_owned();
+                    return Err(TargetError::Unreachable { host: self.members[place].0.clone(), reason });
+                }
+                // the first round looks for the first host that lives, so it asks each only once
+                TargetError::Unreachable { .. } if asked_before && since(self.clock.now(), began) + WAIT < limit => {}
+                _ => return Err(error),
+            }
+            unsure = true;
+            self.clock.sleep(WAIT).await;
+        }
+    }
+
+    /// Gives back leases that are of no use. Those whose hosts do not answer lapse by themselves.
+    async fn give_back(&self, given: &[Given]) {
+        let who = given.iter().map(|one| (one.place, one.fence)).collect();
+        let manner = Manner::Once(self.short(self.patience));
+        self.everywhere(who, manner, |target, fence| target.unlock(fence)).await;
+    }
+}
+
+/// What a host with the journal `own` and the token `token` needs to be level; `None` when it is.
+fn level(own: &[Entry], journal: &[Entry], fence: Fence, token: Fence) -> Option<Level> {
+    let keep = own.iter().zip(journal).take_while(|(own, entry)| own == entry).count();
+    let same = keep == own.len() && keep == journal.len();
+    if same && token == fence {
+        return None;
+    }
+    let desired = if same { None } else { merge::resting(journal) };
+    Some(Level { floor: fence, keep, entries: journal[keep..].to_vec(), desired })
+}

@@ -11,6 +11,7 @@ mod holding;
 mod leaving;
 mod limits;
 mod listening;
+mod peers;
 mod routing;
 mod static_sites;
 mod sticky;

@@ -92,6 +92,14 @@ impl Running {
         self.client().get(path)
     }
 
+    /// Ends the edge, at once if it was started with no time to finish.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut edge) = self.edge.take() {
+            edge.quit();
+            edge.wait();
+        }
+    }
+
     /// Waits until the edge has left by itself or by `POST /quit`.
     pub(crate) fn wait(&mut self) {
         self.edge.take().unwrap().wait();

@@ -79,6 +79,8 @@ struct Container<'a> {
     size: Option<&'a Size>,
     stop: Duration,
     port: Option<Ports>,
+    /// A file it reads as its standard input, and finds at the same path.
+    stdin: Option<&'a Path>,
 }
 
 /// Where an instance listens.
@@ -112,6 +114,7 @@ pub(crate) fn spec(
             inside: service.port.unwrap_or(record.port),
             published: Loaded::has_address(service),
         }),
+        stdin: None,
     };
     let argv = container.client(environment, &mut bound)?;
     let source = source_name(Kind::Service, &record.service);
@@ -138,6 +141,7 @@ pub(crate) fn enter(
         size: program.size.take(),
         stop: run::GRACE,
         port: None,
+        stdin: program.stdin.as_deref(),
     };
     program.argv = container.client(environment, &mut program.bound)?;
     program.cwd = environment.data();
@@ -177,7 +181,7 @@ impl Container<'_> {
             }
         }
         let (data, sockets) = (environment.data(), socket_folder(env.get("PGHOST").map(String::as_str)));
-        for folder in [Some(data.as_path()), sockets].into_iter().flatten() {
+        for folder in [Some(data.as_path()), sockets, self.stdin].into_iter().flatten() {
             option("mount", mount(folder)?);
         }
         if let Some(memory) = self.size.and_then(|size| size.memory) {
@@ -203,6 +207,9 @@ impl Container<'_> {
             } else {
                 option("env", format!("{name}={value}"));
             }
+        }
+        if self.stdin.is_some() {
+            argv.push("--interactive".to_owned());
         }
         argv.push(self.image.to_owned());
         argv.extend(self.run);

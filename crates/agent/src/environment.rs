@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     files,
     functions::Functions,
+    history::History,
     internal::Internal,
     journal::Journal,
     members::{Kept, Members},
@@ -40,6 +41,8 @@ pub(crate) struct Environment {
     pub(crate) services: Services,
     /// Its functions.
     pub(crate) functions: Functions,
+    /// Past runs of its jobs and functions.
+    pub(crate) history: History,
     /// Held by the task that changes databases.
     pub(crate) databases: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -64,12 +67,14 @@ impl Environment {
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
         let functions = Functions::open(&folder);
+        let history = History::open(&folder);
         let kept = Kept::find(&folder)?;
         let environment = Self {
             scope,
             folder,
             services,
             functions,
+            history,
             revisions: Revisions::default(),
             databases: tokio::sync::Mutex::default(),
             state: Mutex::new(state),

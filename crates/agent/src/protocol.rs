@@ -204,6 +204,15 @@ pub struct Run {
     pub code: Option<i32>,
     /// From 1; more than 1 after a retry.
     pub attempt: u32,
+    /// Unique on its host: the instance its output is logged under.
+    #[serde(default)]
+    pub id: String,
+    /// The id of the event it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// The host it is on, in an environment of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
 }
 
 /// One line of output.

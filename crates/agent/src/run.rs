@@ -43,6 +43,10 @@ pub(crate) struct Program<'a> {
     pub(crate) size: Option<&'a Size>,
     /// Where its output goes.
     pub(crate) log_folder: PathBuf,
+    /// A file it reads as its standard input.
+    pub(crate) stdin: Option<PathBuf>,
+    /// A file that takes its standard output in place of the log.
+    pub(crate) stdout: Option<PathBuf>,
 }
 
 impl Program<'_> {
@@ -68,6 +72,7 @@ pub(crate) async fn start(host: &Host, environment: &Environment, program: Progr
     let mut spec = Spec::new(program.argv, program.cwd, program.source, program.id, program.log_folder);
     spec.env = program.bound.env;
     spec.secrets = program.bound.secrets;
+    (spec.stdin, spec.stdout) = (program.stdin, program.stdout);
     spec.stop_ms = u64::try_from(GRACE.as_millis()).unwrap_or(u64::MAX);
     if let Some(size) = program.size {
         spec.limits.memory = size.memory.map(|memory| memory.max.0);

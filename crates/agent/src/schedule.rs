@@ -12,7 +12,7 @@ pub(crate) use crate::history::runs;
 use crate::{
     environment::Environment,
     host::Host,
-    jobs::{self, Job},
+    jobs::{self, Cause, Job},
     revision::Loaded,
 };
 
@@ -75,8 +75,9 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
     let mut changes = environment.watch();
     let mut lives = JoinSet::new();
     let mut going: BTreeMap<ResourceRef, Going> = BTreeMap::new();
-    for (name, revision, left) in jobs::find_left(&environment).await {
-        let read = environment.revisions.get(&host.store, &environment.scope, &environment.folder, &revision);
+    for left in jobs::find_left(&environment, |cause| *cause == Cause::Schedule).await {
+        let name = left.of().clone();
+        let read = environment.revisions.get(&host.store, &environment.scope, &environment.folder, left.revision());
         match read {
             Ok(loaded) => spawn(&host, &environment, &loaded, &name, Some(left), &mut going, &mut lives),
             Err(error) => environment.trouble(&format!("runs of {name}"), Some(error.to_string())),
@@ -183,13 +184,16 @@ fn spawn(
         loaded: loaded.clone(),
         name: name.clone(),
         replaced: replaced.clone(),
+        cause: Cause::Schedule,
+        event: None,
+        answers: false,
     };
     let known = going.entry(name.clone()).or_default();
     known.replaced = Some(replaced);
     known.runs += 1;
-    let name = name.clone();
+    let (name, id) = (name.clone(), jobs::id(name));
     lives.spawn(async move {
-        job.run(left).await;
+        job.run(id, left).await;
         name
     });
 }

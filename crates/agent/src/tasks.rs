@@ -96,6 +96,8 @@ pub(crate) async fn in_service(
         bound,
         size: None,
         log_folder: std::path::PathBuf::new(),
+        stdin: None,
+        stdout: None,
     };
     let contained = program.enter(environment, loaded, &service.source, &[&service.env])?;
     let ended = run::to_end(&target.host, environment, program).await;

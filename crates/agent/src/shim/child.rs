@@ -5,7 +5,11 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     net::Shutdown,
-    os::unix::{fs::MetadataExt, net::UnixStream, process::CommandExt},
+    os::unix::{
+        fs::{MetadataExt, OpenOptionsExt},
+        net::UnixStream,
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -105,15 +109,22 @@ pub(super) fn spawn(spec: &Spec, groups: &Groups, socket: &Path) -> Result<Stat,
     };
     let groups = groups.folders().into_iter().map(Path::to_owned).collect();
     let (argv, cwd, open_files) = (spec.argv.clone(), spec.cwd.clone(), spec.limits.open_files);
-    let (user, hand) = (spec.user.clone(), spec.hand.clone());
-    let order = Order { program, argv, env, cwd, groups, open_files, user, hand };
+    let (user, hand, stdin) = (spec.user.clone(), spec.hand.clone(), spec.stdin.clone());
+    let order = Order { program, argv, env, cwd, groups, open_files, user, hand, stdin };
     let order = serde_json::to_vec(&order).map_err(|error| failed("writing the order")(error.into()))?;
 
     let (mut ours, theirs) = UnixStream::pair().map_err(failed("making a socket"))?;
     // Open for reading too: a program whose shim was killed is its own reader and gets no SIGPIPE.
     let end =
         |name: &str| fs::OpenOptions::new().read(true).write(true).open(name).map_err(failed("opening its output"));
-    let (out, err): (File, File) = (end(PIPES[0])?, end(PIPES[1])?);
+    let out: File = match &spec.stdout {
+        Some(path) => {
+            let options = &mut fs::OpenOptions::new();
+            options.create(true).append(true).mode(0o600).open(path).map_err(failed("opening its output"))?
+        }
+        None => end(PIPES[0])?,
+    };
+    let err: File = end(PIPES[1])?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("slipway").arg("shim-exec").env_clear();
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::from(out)).stderr(Stdio::from(err));

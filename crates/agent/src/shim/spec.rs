@@ -43,6 +43,12 @@ pub struct Spec {
     /// A folder the program finds at [`HANDED_FOLDER`], also when its user may not enter those above it.
     #[serde(default)]
     pub hand: Option<PathBuf>,
+    /// A file the program reads as its standard input; `None`: there is nothing to read.
+    #[serde(default)]
+    pub stdin: Option<PathBuf>,
+    /// A file that takes the program's standard output as it is, in place of the log. Made when it is missing.
+    #[serde(default)]
+    pub stdout: Option<PathBuf>,
     /// Start the program again when it ends by itself with anything but 0.
     #[serde(default)]
     pub keep: bool,
@@ -85,6 +91,8 @@ impl Spec {
             stop_signal: StopSignal::default(),
             user: None,
             hand: None,
+            stdin: None,
+            stdout: None,
             keep: false,
             inherit: None,
             limits: Limits::default(),

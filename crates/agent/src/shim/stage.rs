@@ -43,6 +43,8 @@ pub(super) struct Order {
     pub(super) user: Option<String>,
     /// A folder to hand on.
     pub(super) hand: Option<PathBuf>,
+    /// What it reads as its standard input.
+    pub(super) stdin: Option<PathBuf>,
 }
 
 /// Becomes the program; returns only when that failed.
@@ -65,8 +67,9 @@ fn become_program(socket: &mut UnixStream) -> Result<std::convert::Infallible, S
     let mut order = Vec::new();
     socket.read_to_end(&mut order).map_err(failed("reading the order"))?;
     let order: Order = serde_json::from_slice(&order).map_err(|error| format!("reading the order: {error}"))?;
-    let nothing = File::open("/dev/null").map_err(failed("opening /dev/null"))?;
-    nix::unistd::dup2_stdin(nothing).map_err(|error| failed("closing stdin")(error.into()))?;
+    let input = order.stdin.as_deref().unwrap_or(Path::new("/dev/null"));
+    let input = File::open(input).map_err(failed(&format!("opening {}", input.display())))?;
+    nix::unistd::dup2_stdin(input).map_err(|error| failed("closing stdin")(error.into()))?;
     setsid().map_err(|error| failed("beginning a session")(error.into()))?;
     for group in &order.groups {
         fs::write(group.join("cgroup.procs"), std::process::id().to_string())

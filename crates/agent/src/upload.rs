@@ -1,0 +1,332 @@
+//! Releases that come from elsewhere: what this host has, and room for parts of what is on its way.
+//!
+//! - `GET /v1/releases?app=A` answers a [`Shelf`].
+//! - `GET /v1/uploads/<digest>` answers how much of a stream is here: [`Uploaded`].
+//! - `PUT /v1/uploads/<digest>?offset=N&size=T&needed=M` adds to it, from its present end on. What came before a cut stays.
+//! - `POST /v1/uploads/<digest>` takes the release in, once the whole stream has the digest it is called by. 412 when the
+//!   sender took content for granted that is not here.
+//! - `POST /v1/prune?app=A&keep=N` removes old releases; never one that an environment runs or may roll back to.
+//!
+//! A stream is what [`release::delta`] writes, and is called by its BLAKE3.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{BufReader, Seek, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{self, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use engine::{
+    record::{committed, previous},
+    target::TargetError,
+};
+use futures_util::StreamExt;
+use release::{Pruned, delta::DeltaError};
+use serde::{Deserialize, Serialize};
+use stack::{AppName, ReleaseId};
+
+use crate::{api::refuse, error::Error, files, host::Host};
+
+/// Parts that nobody went on with for so long are removed.
+const FORGOTTEN: Duration = Duration::from_hours(24);
+
+/// Bytes that are gathered before the disk is bothered.
+const GATHERED: usize = 1 << 20;
+
+/// Free bytes that an upload leaves: what runs here writes too.
+const RESERVE: u64 = 16 << 20;
+
+/// What a host has of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelf {
+    /// Its releases, newest first.
+    pub releases: Vec<ReleaseId>,
+    /// Bytes that new ones may take.
+    pub free: u64,
+}
+
+/// How much of a stream is on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded {
+    /// Bytes, from the beginning.
+    pub offset: u64,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Releases whose files are gone.
+    pub releases: Vec<ReleaseId>,
+    /// Bytes that are free again.
+    pub bytes: u64,
+}
+
+/// The routes of this file.
+pub(crate) fn routes() -> Router<Arc<Host>> {
+    Router::new()
+        .route("/v1/releases", get(shelf))
+        .route("/v1/uploads/{digest}", get(uploaded).put(add).post(take_in))
+        .route("/v1/prune", post(prune))
+}
+
+/// Streams that somebody is busy with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Busy(Arc<Mutex<HashSet<String>>>);
+
+/// A stream nobody else touches meanwhile.
+struct Held {
+    busy: Busy,
+    digest: String,
+    path: PathBuf,
+}
+
+impl Held {
+    /// The stream of a digest. Fails while another upload has it.
+    fn take(host: &Host, digest: &str) -> Result<Self, Error> {
+        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_digest {
+            return Err(Error::failed(format!("`{digest}` is no digest")));
+        }
+        let busy = host.uploads.clone();
+        if !busy.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned()) {
+            return Err(Error::failed("this release is being uploaded by somebody else; wait for them"));
+        }
+        let path = folder(host).join(digest);
+        Ok(Self { busy, digest: digest.to_owned(), path })
+    }
+
+    fn length(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |meta| meta.len())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.busy.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+    }
+}
+
+fn folder(host: &Host) -> PathBuf {
+    host.home.path().join("uploads")
+}
+
+#[derive(Debug, Deserialize)]
+struct OfApp {
+    app: AppName,
+}
+
+async fn shelf(State(host): State<Arc<Host>>, Query(of): Query<OfApp>) -> Response {
+    answer(blocking(move || {
+        let failed = |error: release::StoreError| Error::failed(error.to_string());
+        let records = host.store.records(&of.app).map_err(failed)?;
+        let releases = records.into_iter().map(|record| record.release).filter(|id| host.store.has(&of.app, id)).collect();
+        Ok(Shelf { releases, free: free(host.store.path())? })
+    })
+    .await)
+}
+
+async fn uploaded(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
+    answer(blocking(move || Ok(Uploaded { offset: Held::take(&host, &digest)?.length() })).await)
+}
+
+#[derive(Debug, Deserialize)]
+struct Coming {
+    /// Where the body begins.
+    offset: u64,
+    /// Of the whole stream.
+    size: u64,
+    /// What the release takes once it is unpacked.
+    #[serde(default)]
+    needed: u64,
+}
+
+async fn add(
+    State(host): State<Arc<Host>>,
+    extract::Path(digest): extract::Path<String>,
+    Query(coming): Query<Coming>,
+    body: Body,
+) -> Response {
+    let begin = move || {
+        let held = Held::take(&host, &digest)?;
+        files::make_folder(&folder(&host))?;
+        if coming.offset == 0 {
+            forget_old(&folder(&host));
+        }
+        let length = held.length();
+        if coming.offset != length {
+            return Err(Error::failed(format!("{length} bytes of it are here; go on from there")));
+        }
+        let rest = coming.size.saturating_sub(length).saturating_add(coming.needed).saturating_add(RESERVE);
+        let free = free(host.home.path())?;
+        if rest > free {
+            return Err(Error::failed(no_room(host.home.path(), rest, free)));
+        }
+        let file = File::options().create(true).append(true).open(&held.path).map_err(Error::file("open", &held.path))?;
+        Ok((file, held))
+    };
+    let (mut file, mut held) = match blocking(begin).await {
+        Ok(begun) => begun,
+        Err(error) => return refuse(&error.into()),
+    };
+    let (mut stream, mut room) = (body.into_data_stream(), coming.size.saturating_sub(coming.offset));
+    let mut gathered = Vec::new();
+    loop {
+        let next = stream.next().await;
+        let (ended, bytes) = match next {
+            Some(Ok(bytes)) => (false, bytes),
+            // what came before a cut is kept, and whoever is still there goes on from its end
+            Some(Err(_)) | None => (true, Bytes::new()),
+        };
+        room = match room.checked_sub(bytes.len() as u64) {
+            Some(room) => room,
+            None => return refuse(&Error::failed("more comes than was announced").into()),
+        };
+        gathered.extend_from_slice(&bytes);
+        if gathered.len() < GATHERED && !ended {
+            continue;
+        }
+        // Moved there and back, so that a caller who is gone leaves nobody writing behind the next one's back.
+        let write = move || {
+            file.write_all(&gathered).map_err(Error::file("write", &held.path))?;
+            gathered.clear();
+            Ok((file, held, gathered))
+        };
+        (file, held, gathered) = match blocking(write).await {
+            Ok(back) => back,
+            Err(error) => return refuse(&error.into()),
+        };
+        if ended {
+            return answer(Ok(Uploaded { offset: held.length() }));
+        }
+    }
+}
+
+/// Why a release was not taken in.
+enum NotTaken {
+    Lacks(String),
+    Other(Error),
+}
+
+async fn take_in(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
+    let work = move || {
+        let held = match Held::take(&host, &digest) {
+            Ok(held) => held,
+            Err(error) => return Ok(Err(NotTaken::Other(error))),
+        };
+        let mut file = File::open(&held.path).map_err(Error::file("read", &held.path))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(&file).map_err(Error::file("read", &held.path))?;
+        if hasher.finalize().to_hex().as_str() != held.digest {
+            drop(fs::remove_file(&held.path));
+            return Ok(Err(NotTaken::Other(Error::failed("what arrived is not what was sent; send it again"))));
+        }
+        file.rewind().map_err(Error::file("read", &held.path))?;
+        let received = host.store.receive(&mut BufReader::with_capacity(256 << 10, file));
+        match received {
+            Ok((app, release)) => {
+                fs::remove_file(&held.path).map_err(Error::file("remove", &held.path))?;
+                tracing::info!(%app, %release, "received");
+                Ok(Ok(()))
+            }
+            Err(error) => {
+                // room can be made, and then the stream is still of use
+                if !matches!(error, DeltaError::Full { .. }) {
+                    drop(fs::remove_file(&held.path));
+                }
+                let text = error.to_string();
+                Ok(Err(match error {
+                    DeltaError::Lacks { .. } => NotTaken::Lacks(text),
+                    _ => NotTaken::Other(Error::failed(text)),
+                }))
+            }
+        }
+    };
+    match blocking(work).await {
+        Ok(Ok(())) => Json(serde_json::json!({})).into_response(),
+        Ok(Err(NotTaken::Lacks(reason))) => {
+            (StatusCode::PRECONDITION_FAILED, Json(TargetError::Failed { reason })).into_response()
+        }
+        Ok(Err(NotTaken::Other(error))) | Err(error) => refuse(&error.into()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Prune {
+    app: AppName,
+    keep: usize,
+}
+
+async fn prune(State(host): State<Arc<Host>>, Query(prune): Query<Prune>) -> Response {
+    answer(blocking(move || {
+        let pinned = pinned(&host, &prune.app)?;
+        let Pruned { releases, bytes, .. } = host
+            .store
+            .prune(&prune.app, prune.keep, &pinned)
+            .map_err(|error| Error::failed(error.to_string()))?;
+        if !releases.is_empty() {
+            tracing::info!(app = %prune.app, releases = releases.len(), bytes, "removed old releases");
+        }
+        Ok(Removed { releases, bytes })
+    })
+    .await)
+}
+
+/// Releases of an app that one of its environments runs, or that it may go back to.
+fn pinned(host: &Host, app: &AppName) -> Result<Vec<ReleaseId>, Error> {
+    let mut pinned = Vec::new();
+    for environment in host.environments().iter().filter(|environment| environment.scope.app == *app) {
+        let journal = environment.with_journal(|journal| journal.read())?;
+        let journalled = [committed(&journal), previous(&journal)].into_iter().flatten();
+        let desired = environment.desired();
+        let known = desired.running.into_iter().chain(desired.traffic.into_keys()).chain(desired.schedules);
+        let last = engine::record::records(&journal).pop().and_then(|last| last.revision);
+        pinned.extend(journalled.chain(known).chain(last).map(|revision| revision.release));
+    }
+    Ok(pinned)
+}
+
+fn forget_old(folder: &Path) {
+    let Ok(list) = fs::read_dir(folder) else { return };
+    for entry in list.flatten() {
+        let modified = entry.metadata().and_then(|meta| meta.modified());
+        let age = modified.ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        if age.is_some_and(|age| age > FORGOTTEN) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+fn free(path: &Path) -> Result<u64, Error> {
+    let stat = rustix::fs::statvfs(path).map_err(|error| Error::file("look at", path)(error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The sentence for a disk that is too small.
+pub(crate) fn no_room(path: &Path, needed: u64, free: u64) -> String {
+    format!(
+        "no room for the release in {}: it needs {needed} bytes and {free} are free; free some space there and try again",
+        path.display()
+    )
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::failed(format!("the agent broke down: {error}"))))
+}
+
+fn answer(done: Result<impl Serialize, Error>) -> Response {
+    match done {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => refuse(&error.into()),
+    }
+}

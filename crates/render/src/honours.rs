@@ -1,0 +1,68 @@
+//! What a target cannot honour: each is an error that names the targets that can.
+
+use stack::{Kind, Problem};
+
+use crate::{Input, Target};
+
+/// Code of these problems.
+pub(crate) const CODE: &str = "cannot-render";
+
+/// Kinds that are about people, machines or the cloud account, and that a target which runs programs need not carry.
+fn concerns_programs(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Topic | Kind::Table | Kind::Search | Kind::Mail | Kind::Identity | Kind::Waf | Kind::Function | Kind::Bucket
+    )
+}
+
+/// Whether a target can make resources of this kind real.
+fn can(target: Target, kind: Kind) -> bool {
+    match target {
+        Target::Compose => !matches!(kind, Kind::Topic | Kind::Table | Kind::Mail | Kind::Identity | Kind::Waf),
+    }
+}
+
+/// The targets that write files which run programs, in the order they are named.
+fn able(kind: Kind) -> Vec<&'static str> {
+    Target::ALL.into_iter().filter(|target| can(*target, kind)).map(Target::as_str).collect()
+}
+
+/// An error about `key`, naming the targets that can.
+pub(crate) fn refusal(target: Target, key: &str, what: &str, able: &[&str]) -> Problem {
+    let message = format!("`{key}`: {target} cannot honour {what}");
+    let others = if able.is_empty() { "take it out of this environment".to_owned() } else { format!("render {}, or take it out of this environment", able.join(" or ")) };
+    Problem::error(CODE, key, message).with_mend(format!("{others}; or leave it out with --leave-out"))
+}
+
+/// Everything in the stack that the target cannot honour.
+pub(crate) fn check(target: Target, input: &Input) -> Vec<Problem> {
+    let mut found = Vec::new();
+    let stack = &input.resolved.stack;
+    for (reference, extra) in &stack.extras {
+        let elsewhere = extra.settings.contains_key("url");
+        if concerns_programs(reference.kind) && !can(target, reference.kind) && !elsewhere {
+            let what = format!("a {}", reference.kind);
+            found.push(refusal(target, &reference.to_string(), &what, &able(reference.kind)));
+        }
+    }
+    for (name, database) in &stack.databases {
+        if target == Target::Compose && database.replicas > 0 {
+            let key = format!("database.{name}.replicas");
+            found.push(refusal(target, &key, "read replicas", &["kubernetes", "terraform"]));
+        }
+    }
+    let stages = input.resolved.environment.rollout.stages.len();
+    if target == Target::Compose && stages > 1 {
+        let key = format!("environment.{}.rollout", input.resolved.name);
+        found.push(refusal(target, &key, "a rollout in stages", &["kubernetes", "terraform"]));
+    }
+    if target == Target::Compose {
+        for (name, function) in &stack.functions {
+            if let Some(trigger) = &function.on {
+                let key = format!("function.{name}.on.{}", trigger.on.kind);
+                found.push(refusal(target, &key, "an event that starts a function", &["terraform"]));
+            }
+        }
+    }
+    found
+}

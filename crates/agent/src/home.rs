@@ -1,9 +1,10 @@
 //! Where everything lies on a host.
 //!
 //! ```text
-//! <home>/                          0700
+//! <home>/                          0700; 0711 on a host that was added
 //!   agent.sock                     the API (protocol.rs)
 //!   agent.lock                     held by the one agent of this home
+//!   host.json                      who this host is, on a host that was added (host_file.rs)
 //!   values.key                     makes the ids of values, 0600
 //!   agent/                         the keeper shim of the agent: its log, its pid
 //!   store/                         release::Store: objects/, releases/<app>/<id>/

@@ -41,6 +41,7 @@ mod health;
 mod history;
 pub mod home;
 mod host;
+pub mod host_file;
 mod instance;
 mod instance_spec;
 mod internal;

@@ -146,6 +146,9 @@ pub enum Reply {
         pid: u32,
         /// Since when.
         started_at: jiff::Timestamp,
+        /// What `slipway host add` told the host about itself.
+        #[serde(default)]
+        host: Option<crate::host_file::HostFile>,
     },
     /// Environments on this host.
     Scopes {

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, edge_process, error::Error, files, home::Home, host::Host, launch, program, run, shim::limits, socket,
+    api, edge_process, error::Error, files, home::Home, host::Host, host_file::HostFile, launch, program, run, shim::limits, socket,
     supervisor,
 };
 
@@ -87,6 +87,9 @@ async fn serve(home: Home) -> Result<(), Error> {
     let edge = tokio::spawn(edge_process::run(host.clone()));
     let socket = host.home.agent_socket();
     let listener = socket::bind(&socket).map_err(Error::file("listen on", &socket))?;
+    if let Some(file) = HostFile::find(&host.home)? {
+        file.open_to_group(&host.home, &socket)?;
+    }
     let stopping = host.stopping.clone();
     stop_on_signal(&host)?;
     notify_ready();

@@ -160,10 +160,14 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
     async fn carry_out(&mut self, wanted: Option<&Revision>, policy: &Policy) -> Result<(), Stopped> {
         let stopped = |error| Stopped { step: Step::Preflight, why: Why::Engine(error) };
         let (session, current, kind) = (&mut self.session, self.previous.as_ref(), self.kind);
+        session.strict = kind == DeployKind::Deploy;
         let observed = session.observe().await.map_err(stopped)?;
+        let bad = |why| Stopped { step: Step::Preflight, why };
+        session.heed(&observed.lost).await.map_err(bad)?;
         let first = plan(wanted, current, &observed, &[], policy, kind);
         let pending = session.arrive(&first).await?;
         let observed = session.observe().await.map_err(stopped)?;
+        session.heed(&observed.lost).await.map_err(bad)?;
         let plan = plan(wanted, current, &observed, &pending, policy, kind);
         let resolve = if wanted.is_none() { Resolve::UntilCommit } else { Resolve::MayStop };
         session.carry_out(&plan, policy, resolve).await

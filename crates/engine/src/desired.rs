@@ -5,6 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use stack::{ResourceName, ResourceRef, Revision};
 
+/// The host of what is observed where there is only one.
+pub const THIS_MACHINE: &str = "this machine";
+
 /// Desired state of one environment: the one document its hosts reconcile towards.
 ///
 /// How many instances a revision has, how they start and where visitors come in follows from the stack file
@@ -35,7 +38,8 @@ pub struct Observed {
     pub expected: BTreeMap<Revision, u32>,
     /// Every instance that exists, also those on their way out.
     pub instances: Vec<Instance>,
-    /// Shares of visitors as every edge has them in effect now.
+    /// Shares of visitors as every edge has them in effect now. With `desired.by_host` a host that does its part says the
+    /// environment's shares, not its own.
     pub serving: BTreeMap<Revision, u8>,
     /// What visitors got from each revision, since its instances began.
     pub traffic: BTreeMap<Revision, Traffic>,
@@ -48,7 +52,8 @@ pub struct Observed {
     /// Hosts of the environment that do not answer.
     #[serde(default)]
     pub lost: Vec<Lost>,
-    /// The deploy whose present stage a person promoted.
+    /// The deploy whose present stage a person promoted. Good for the present stage only: a host forgets it when its
+    /// desired state is replaced by another.
     #[serde(default)]
     pub promoted: Option<u64>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stack::Revision;
 
 use crate::{
-    desired::{InstanceState, Observed, Traffic},
+    desired::{Instance, InstanceState, Observed, THIS_MACHINE, Traffic},
     policy::Limits,
 };
 
@@ -28,6 +28,12 @@ pub enum Readiness {
     },
 }
 
+/// Its name in the whole environment: `api-3f9c2a1b-1 on web2`, without the host where there is only one.
+fn name(instance: &Instance) -> String {
+    let Instance { id, host, .. } = instance;
+    if host.is_empty() || host == THIS_MACHINE { id.clone() } else { format!("{id} on {host}") }
+}
+
 /// How the instances of `revision` stand. Failures of the instances in `forgiven` are old news and do not count.
 pub fn readiness(observed: &Observed, revision: &Revision, forgiven: &BTreeSet<String>) -> Readiness {
     let of = observed.expected.get(revision).copied();
@@ -35,8 +41,8 @@ pub fn readiness(observed: &Observed, revision: &Revision, forgiven: &BTreeSet<S
     for instance in observed.instances.iter().filter(|instance| instance.revision == *revision) {
         match &instance.state {
             InstanceState::Ready => ready += 1,
-            InstanceState::Failed { why } if !forgiven.contains(&instance.id) => {
-                return Readiness::Failed { why: format!("instance {} failed: {why}", instance.id) };
+            InstanceState::Failed { why } if !forgiven.contains(&name(instance)) => {
+                return Readiness::Failed { why: format!("instance {} failed: {why}", name(instance)) };
             }
             _ => {}
         }
@@ -48,7 +54,7 @@ pub fn readiness(observed: &Observed, revision: &Revision, forgiven: &BTreeSet<S
 pub fn failed(observed: &Observed, revision: &Revision) -> BTreeSet<String> {
     let failed = |state: &InstanceState| matches!(state, InstanceState::Failed { .. });
     let instances = observed.instances.iter();
-    instances.filter(|one| one.revision == *revision && failed(&one.state)).map(|one| one.id.clone()).collect()
+    instances.filter(|one| one.revision == *revision && failed(&one.state)).map(name).collect()
 }
 
 /// Why an instance of `revision` that has been ready is not well any more, if one is.
@@ -60,7 +66,7 @@ pub fn sick(observed: &Observed, revision: &Revision) -> Option<String> {
             InstanceState::Waiting { why } => ("ended", why),
             _ => return None,
         };
-        Some(format!("instance {} {what}: {why}", instance.id))
+        Some(format!("instance {} {what}: {why}", name(instance)))
     })
 }
 

@@ -7,13 +7,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stack::{Revision, Stage};
+use stack::Revision;
 
 use crate::{
     desired::{Desired, Observed},
     journal::{DeployKind, Entry, Migration, Step},
     judge::{Readiness, readiness},
-    policy::Policy,
+    policy::{Policy, Stage},
     record::{committed, unfinished},
 };
 
@@ -72,6 +72,8 @@ pub enum Planned {
     Shift {
         /// Percent for the wanted revision; 100 is the commit point.
         percent: u8,
+        /// How many whole hosts that is; `None` when every edge splits its visitors.
+        wave: Option<Wave>,
         /// What is wanted then.
         desired: Desired,
     },
@@ -79,8 +81,10 @@ pub enum Planned {
     Bake {
         /// The stage it belongs to, in percent.
         percent: u8,
-        /// For how long.
+        /// For how long, at least.
         period: Duration,
+        /// Until a person promotes the stage.
+        hold: bool,
     },
     /// Let everything else finish and end.
     Drain {
@@ -96,6 +100,15 @@ pub enum Planned {
     },
     /// Write the outcome.
     Record,
+}
+
+/// A stage made of whole hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wave {
+    /// So many send all their visitors to the wanted revision.
+    pub hosts: usize,
+    /// Of so many.
+    pub of: usize,
 }
 
 /// How many instances must be ready before visitors come.
@@ -203,10 +216,13 @@ fn replace(
     let repair = current.is_none() && observed.desired.traffic == steady.traffic && observed.serving == steady.traffic;
     if !repair {
         for stage in stages(policy, current.is_none(), kind) {
-            let desired = shifted(wanted, current, stage.percent);
-            steps.push(Planned::Shift { percent: stage.percent, desired });
-            if !stage.bake.0.is_zero() {
-                steps.push(Planned::Bake { percent: stage.percent, period: stage.bake.0 });
+            let Stage { percent, bake, hold } = stage;
+            let of = policy.by_host.filter(|_| percent < 100);
+            let wave = of.map(|of| Wave { hosts: (usize::from(percent) * of).div_ceil(100), of });
+            let desired = Desired { by_host: wave.is_some(), ..shifted(wanted, current, percent) };
+            steps.push(Planned::Shift { percent, wave, desired });
+            if hold || !bake.is_zero() {
+                steps.push(Planned::Bake { percent, period: bake, hold });
             }
         }
     }
@@ -224,7 +240,8 @@ fn stop(observed: &Observed) -> Vec<Planned> {
     if observed.desired == empty && observed.instances.is_empty() && observed.serving.is_empty() {
         return vec![];
     }
-    vec![Planned::Shift { percent: 100, desired: empty.clone() }, Planned::Drain { desired: empty }, Planned::Record]
+    let shift = Planned::Shift { percent: 100, wave: None, desired: empty.clone() };
+    vec![shift, Planned::Drain { desired: empty }, Planned::Record]
 }
 
 /// The policy's stages, rising and ending at 100; only the last when there is nothing to compare with or no time.
@@ -238,8 +255,7 @@ fn stages(policy: &Policy, first: bool, kind: DeployKind) -> Vec<Stage> {
         }
     }
     let last = policy.stages.last().filter(|last| watched && last.percent == 100);
-    let bake = last.map_or(stack::Period(Duration::ZERO), |last| last.bake);
-    stages.push(Stage { percent: 100, bake });
+    stages.push(last.map_or(Stage::ALL, |last| Stage { hold: false, ..*last }));
     stages
 }
 
@@ -329,10 +345,19 @@ impl fmt::Display for Planned {
             Planned::Probe { need: Need::One, .. } => f.write_str("wait until one instance is ready"),
             Planned::Shift { desired, .. } if desired.traffic.is_empty() => f.write_str("stop taking visitors"),
             Planned::Shift { percent: 100, .. } => f.write_str("move all visitors (the commit point)"),
+            Planned::Shift { wave: Some(Wave { hosts, of }), .. } => {
+                write!(f, "move all visitors of {hosts} of {of} hosts")
+            }
             Planned::Shift { percent, .. } => write!(f, "move {percent} % of the visitors"),
-            Planned::Bake { percent, period } => {
-                let period = jiff::SignedDuration::try_from(*period).unwrap_or(jiff::SignedDuration::MAX);
-                write!(f, "watch errors and answer times at {percent} % for {period:#}; worse rolls back")
+            Planned::Bake { percent, period, hold } => {
+                write!(f, "watch errors and answer times at {percent} %")?;
+                let time = jiff::SignedDuration::try_from(*period).unwrap_or(jiff::SignedDuration::MAX);
+                match (hold, period.is_zero()) {
+                    (false, _) => write!(f, " for {time:#}")?,
+                    (true, true) => f.write_str(" until a person promotes it")?,
+                    (true, false) => write!(f, " for {time:#}, and until a person promotes it")?,
+                }
+                f.write_str("; worse rolls back")
             }
             Planned::Drain { desired } if desired.running.is_empty() => {
                 f.write_str("let every instance finish and end")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stack::{Period, Revision, Rollout, Stage};
+use stack::{Environment, Revision, Rollout, Share};
 
 use crate::journal::Migration;
 
@@ -12,6 +12,12 @@ use crate::journal::Migration;
 pub struct Policy {
     /// How visitors move; rising, the last is 100 %. A first deploy and a rollback go to 100 % at once.
     pub stages: Vec<Stage>,
+    /// The stages are made of whole hosts, of so many ([`Desired::by_host`](crate::desired::Desired::by_host)); `None`:
+    /// every edge splits its visitors.
+    pub by_host: Option<usize>,
+    /// So many hosts may be lost without a deploy being undone that has not moved visitors for good yet. Rollbacks and
+    /// stops go on with the hosts that live, whatever this says.
+    pub max_fail: usize,
     /// How long the new instances may take until all are ready. At least the longest `start` of the services.
     pub start: Duration,
     /// How long the edges may take until they serve a new share.
@@ -30,6 +36,22 @@ pub struct Policy {
     pub limits: Limits,
     /// Migrations to run down once a rollback's release serves and the newer one is gone.
     pub migrations_down: Option<MigrationsDown>,
+}
+
+/// One stage of a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Share of visitors that the new revision gets, 1 to 100.
+    pub percent: u8,
+    /// How long the stage is watched.
+    pub bake: Duration,
+    /// It lasts until a person promotes it, and is watched all the time.
+    pub hold: bool,
+}
+
+impl Stage {
+    /// Everybody at once, not watched.
+    pub const ALL: Stage = Stage { percent: 100, bake: Duration::ZERO, hold: false };
 }
 
 /// When a new revision counts as worse than the old one.
@@ -60,7 +82,9 @@ impl Default for Policy {
     /// All visitors at once, watched for no time.
     fn default() -> Self {
         Self {
-            stages: vec![Stage { percent: 100, bake: Period(Duration::ZERO) }],
+            stages: vec![Stage::ALL],
+            by_host: None,
+            max_fail: 0,
             start: Duration::from_mins(1),
             shift: Duration::from_secs(30),
             drain: Duration::from_mins(1),
@@ -81,9 +105,83 @@ impl Default for Limits {
     }
 }
 
+impl Policy {
+    /// The stages of `rollout` on so many `hosts`, and everything else by default.
+    ///
+    /// Waves that come to the same number of hosts are one: it is watched for as long as the longest of them, and held
+    /// when one of them is.
+    pub fn of(rollout: &Rollout, hosts: usize) -> Self {
+        let hosts = hosts.max(1);
+        let mut stages: Vec<Stage> = Vec::new();
+        for stage in &rollout.stages {
+            let percent = match stage.share {
+                Share::Percent(percent) if !rollout.waves => percent,
+                Share::Percent(percent) => share_of((usize::from(percent) * hosts).div_ceil(100), hosts),
+                Share::Hosts(count) => share_of(usize::from(count), hosts),
+            };
+            match stages.last_mut().filter(|last| last.percent >= percent) {
+                Some(last) => (last.bake, last.hold) = (last.bake.max(stage.bake.0), last.hold || stage.hold),
+                None => stages.push(Stage { percent, bake: stage.bake.0, hold: stage.hold }),
+            }
+        }
+        if let Some(last) = stages.last_mut().filter(|last| last.percent == 100) {
+            last.hold = false; // everybody is there: nothing is left to be promoted to
+        }
+        let by_host = (rollout.waves && stages.len() > 1).then_some(hosts);
+        Self { stages, by_host, ..Self::default() }
+    }
+}
+
+/// The share that so many of `hosts` hosts are: the hosts take `ceil(percent * hosts / 100)`, which is `count` again.
+fn share_of(count: usize, hosts: usize) -> u8 {
+    u8::try_from(count.min(hosts) * 100 / hosts).unwrap_or(100)
+}
+
 impl From<&Rollout> for Policy {
-    /// The environment's stages, and everything else by default.
+    /// [`Policy::of`] one host.
     fn from(rollout: &Rollout) -> Self {
-        Self { stages: rollout.stages.clone(), ..Self::default() }
+        Self::of(rollout, 1)
+    }
+}
+
+impl From<&Environment> for Policy {
+    /// The environment's stages on its hosts, how many of them may be lost, and everything else by default.
+    fn from(environment: &Environment) -> Self {
+        let max_fail = usize::from(environment.max_fail);
+        Self { max_fail, ..Self::of(&environment.rollout, environment.hosts.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stages(rollout: &str, hosts: usize) -> Vec<(u8, u64, bool)> {
+        let rollout: Rollout = rollout.parse().expect("well formed");
+        let policy = Policy::of(&rollout, hosts);
+        policy.stages.iter().map(|stage| (stage.percent, stage.bake.as_secs(), stage.hold)).collect()
+    }
+
+    #[test]
+    fn waves_are_whole_hosts() {
+        let waves = "waves 1 for 1m, 25% until promoted, 100%";
+        assert_eq!(stages(waves, 8), [(12, 60, false), (25, 0, true), (100, 0, false)]);
+        assert_eq!(stages(waves, 4), [(25, 60, true), (100, 0, false)], "a quarter of four is one");
+        assert_eq!(stages(waves, 3), [(33, 60, true), (100, 0, false)]);
+        assert_eq!(stages(waves, 1), [(100, 60, false)]);
+        assert_eq!(stages("waves 5, 100% for 2m", 3), [(100, 120, false)]);
+        assert_eq!(stages("10% for 5m, 100%", 3), [(10, 300, false), (100, 0, false)], "shares of visitors");
+        assert_eq!(Policy::of(&waves.parse().expect("well formed"), 3).by_host, Some(3));
+        assert_eq!(Policy::of(&waves.parse().expect("well formed"), 1).by_host, None);
+    }
+
+    #[test]
+    fn a_number_of_hosts_is_that_many_again() {
+        for hosts in 1..=100 {
+            for count in 1..=hosts {
+                let percent = usize::from(share_of(count, hosts));
+                assert_eq!((percent * hosts).div_ceil(100), count, "{count} of {hosts} as {percent} %");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::{
     clock::Clock,
     error::EngineError,
-    journal::{DeployKind, Outcome},
+    journal::{DeployKind, Event, Outcome},
     policy::Policy,
     record::{DeployRecord, Status, is_unfinished, records},
     session::Session,
@@ -67,6 +67,9 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             return Ok(Recovered::Nothing);
         }
         self.watcher.see(&Progress::Recovering { deploy: last.number, by: &last.by });
+        // on hosts that disagree about the last entries, this one makes ours count before anything is done
+        let text = format!("taken over by {}", self.holder);
+        self.append(Event::Noted { text }).await?;
         let Finished { outcome, rollback } = self.bring_to_outcome(last, &history).await?;
         Ok(Recovered::Ended { deploy: last.number, outcome, rollback })
     }

@@ -142,12 +142,23 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             }
             Planned::Start { desired } => self.want(desired).await.map_err(Why::Engine),
             Planned::Probe { revision, need } => self.probe(revision, *need, plan, policy, resolve).await,
-            Planned::Shift { percent, desired } => {
+            Planned::Shift { percent, desired, .. } => {
+                if *percent == 100 && self.strict {
+                    let observed = self.observe().await.map_err(Why::Engine)?;
+                    self.heed(&observed.lost).await?;
+                }
+                self.strict &= *percent < 100;
                 self.append(Event::Shifting { percent: *percent }).await.map_err(Why::Engine)?;
                 self.want(desired).await.map_err(Why::Engine)?;
                 self.served(desired, plan, policy, resolve).await
             }
-            Planned::Bake { period, .. } => self.bake(*period, plan, policy).await,
+            Planned::Bake { percent, period, hold } => {
+                let held = plan.steps.iter().find_map(|planned| match planned {
+                    Planned::Shift { percent: stage, desired, .. } if stage == percent => Some(desired),
+                    _ => None,
+                });
+                self.bake(*period, held.filter(|_| *hold), plan, policy).await
+            }
             Planned::Drain { desired } => {
                 self.want(desired).await.map_err(Why::Engine)?;
                 self.drained(desired, policy).await.map_err(Why::Engine)
@@ -199,6 +210,11 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 Look::Bad(why) => why,
                 Look::Wait(text) => text,
             };
+            match self.heed(&observed.lost).await {
+                Ok(()) => {}
+                Err(Why::Bad(why)) => return Ok(Waited::Bad(why)),
+                Err(Why::Engine(error)) => return Err(error),
+            }
             let now = self.clock.now();
             if observed.troubles.is_empty() {
                 troubled = None;
@@ -282,15 +298,25 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         self.resolve(waited, &late, resolve).await
     }
 
-    /// Watches the wanted revision beside the current one for `period`.
-    async fn bake(&mut self, period: Duration, plan: &Plan, policy: &Policy) -> Result<(), Why> {
+    /// Watches the wanted revision beside the current one for `period`, and until a person promotes the stage when its
+    /// desired state is `held`.
+    async fn bake(
+        &mut self,
+        period: Duration,
+        held: Option<&Desired>,
+        plan: &Plan,
+        policy: &Policy,
+    ) -> Result<(), Why> {
         let Some(wanted) = &plan.wanted else { return Ok(()) };
         let poll = policy.poll.max((period / 20).min(Duration::from_secs(1)));
+        // nobody sees a stage move on half a second late
+        let poll = if held.is_some() { poll.max(Duration::from_millis(500)) } else { poll };
         let began = self.clock.now();
         let mut base = None;
         let mut missing: Option<jiff::Timestamp> = None;
         loop {
             let observed = self.observe().await.map_err(Why::Engine)?;
+            self.heed(&observed.lost).await?;
             let now = self.clock.now();
             let base = base.get_or_insert_with(|| observed.traffic.clone());
             let seen = |revision: &Revision| {
@@ -319,10 +345,15 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 return Err(Why::Bad(ASKED.to_owned()));
             }
             let left = period.saturating_sub(since(now, began));
+            // who promoted an earlier stage has not promoted this one: hosts forget it when they take the next up
+            let promoted = |held: &Desired| observed.desired == *held && observed.promoted == Some(self.number);
             if left.is_zero() {
-                return Ok(());
+                if held.is_none_or(promoted) {
+                    return Ok(());
+                }
+                self.say("waiting until a person promotes this stage: `slipway promote` goes on, Ctrl-C goes back");
             }
-            self.pause(poll.min(left)).await.map_err(Why::Engine)?;
+            self.pause(if left.is_zero() { poll } else { poll.min(left) }).await.map_err(Why::Engine)?;
         }
     }
 

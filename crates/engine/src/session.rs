@@ -1,6 +1,7 @@
 //! One lease and everything that is done under it: verbs tried again, the lease renewed around them, the journal.
 
 use std::{
+    collections::BTreeSet,
     future::{Future, poll_fn},
     pin::pin,
     task::Poll,
@@ -9,10 +10,11 @@ use std::{
 
 use crate::{
     clock::{Clock, millis, since},
-    desired::Desired,
+    desired::{Desired, Lost},
     error::EngineError,
     journal::{Entry, Event, Step},
     policy::Policy,
+    run::Why,
     target::{Fence, Target, TargetError},
     watcher::{Progress, Watcher},
 };
@@ -36,6 +38,10 @@ pub(crate) struct Session<'a, T, C> {
     pub(crate) notes: Vec<String>,
     /// Something was left undone.
     pub(crate) partial: bool,
+    /// A lost host undoes what is being done, unless the policy allows it: no visitor has been moved for good.
+    pub(crate) strict: bool,
+    /// Hosts whose loss is noted.
+    told_lost: BTreeSet<String>,
     /// What is being done may be stopped by a person, since there is a way back.
     pub(crate) stoppable: bool,
     pub(crate) policy: Policy,
@@ -73,6 +79,8 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
                         held: None,
                         notes,
                         partial,
+                        strict: false,
+                        told_lost: BTreeSet::new(),
                         stoppable,
                         policy,
                         ttl,
@@ -203,6 +211,24 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
     /// A person asked to stop, and it can be done.
     pub(crate) fn asked_to_stop(&self) -> bool {
         self.stoppable && self.watcher.asked_to_stop()
+    }
+
+    /// Takes note of hosts that are lost: too many undo a deploy that still has an easy way back, the others are left for
+    /// a person to read about.
+    pub(crate) async fn heed(&mut self, lost: &[Lost]) -> Result<(), Why> {
+        if self.strict && lost.len() > self.policy.max_fail {
+            let lost: Vec<String> = lost.iter().map(|Lost { host, why }| format!("{host} is lost ({why})")).collect();
+            let mend = "bring it back, take it out of `hosts`, or allow it with `max_fail`, and deploy again";
+            return Err(Why::Bad(format!("{}; {mend}", lost.join(", "))));
+        }
+        for Lost { host, why } in lost {
+            if self.told_lost.insert(host.clone()) {
+                self.partial = true;
+                let text = format!("{host} is lost ({why}) and left out; it is brought level when it returns");
+                self.note(text).await.map_err(Why::Engine)?;
+            }
+        }
+        Ok(())
     }
 
     /// Tells the watcher, once until it changes.

@@ -34,6 +34,7 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
 
     /// Undoes the present deploy after `stopped`.
     pub(crate) async fn undo(&mut self, stopped: Stopped) -> Result<Finished, EngineError> {
+        self.strict = false;
         let (reason, error) = match stopped.why {
             Why::Engine(error) if error.is_lease_lost() => return Err(error),
             Why::Engine(error) => (error.to_string(), Some(error)),

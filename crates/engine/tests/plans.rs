@@ -1,15 +1,18 @@
 //! Plans, compared as the text people read, and their laws.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use engine::{
     desired::{Desired, Instance, InstanceState, Observed},
     journal::{DeployKind, Migration},
     plan::{Plan, Planned, plan, plan_forward, rollback_migrations, steady},
-    policy::{MigrationsDown, Policy},
+    policy::{MigrationsDown, Policy, Stage},
 };
 use proptest::prelude::*;
-use stack::{Period, ReleaseId, ResourceName, Revision, Stage, ValuesId};
+use stack::{ReleaseId, ResourceName, Revision, ValuesId};
 
 fn revision(digit: char) -> Revision {
     let text = |length: usize| digit.to_string().repeat(length);
@@ -24,7 +27,7 @@ fn migration(version: u64, name: &str, reversible: bool) -> Migration {
 }
 
 fn canary() -> Policy {
-    let stage = |percent, seconds| Stage { percent, bake: Period::from_secs(seconds) };
+    let stage = |percent, seconds| Stage { percent, bake: Duration::from_secs(seconds), hold: false };
     Policy { stages: vec![stage(10, 300), stage(50, 600), stage(100, 90)], ..Policy::default() }
 }
 
@@ -189,7 +192,7 @@ fn any_policy() -> impl Strategy<Value = Policy> {
     prop::collection::vec((0_u8..=100, 0_u64..3), 0..5).prop_map(|stages| Policy {
         stages: stages
             .into_iter()
-            .map(|(percent, seconds)| Stage { percent, bake: Period::from_secs(seconds) })
+            .map(|(percent, seconds)| Stage { percent, bake: Duration::from_secs(seconds), hold: false })
             .collect(),
         ..Policy::default()
     })

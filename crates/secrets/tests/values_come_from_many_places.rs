@@ -13,7 +13,7 @@ use std::{
 
 use secrets::sources::{Found, Origin, Sources, gather, parse_set, preview};
 use stack::{
-    AppName, DataClass, Environment, EnvironmentName, Period, Problems, Resolved, Rollout, Stack, Stage, TargetKind,
+    AppName, DataClass, Environment, EnvironmentName, Problems, Resolved, Rollout, Stack, TargetKind,
     Variable, VariableForm,
 };
 
@@ -41,7 +41,8 @@ fn resolved(name: &str, target: TargetKind, data: DataClass, variables: &[(&str,
         listen: Vec::new(),
         data,
         approve: false,
-        rollout: Rollout { stages: vec![Stage { percent: 100, bake: Period::from_secs(0) }] },
+        rollout: Rollout::default(),
+        max_fail: 0,
         health: None,
         trusted_proxies: Vec::new(),
         overlays: Vec::new(),

@@ -156,7 +156,7 @@ async fn keep(reach: &Reach, values: secrets::Values) -> Result<Kept, Failure> {
 pub(crate) fn policy(reach: &Reach) -> Policy {
     let services = || reach.resolved.stack.services.values();
     let longest = |period: fn(&stack::Service) -> Duration| services().map(period).max();
-    let mut policy = Policy::from(&reach.resolved.environment.rollout);
+    let mut policy = Policy::from(&reach.resolved.environment);
     policy.start = longest(|service| service.start.0).unwrap_or(policy.start) + Duration::from_secs(5);
     policy.drain = longest(|service| service.drain.0 + service.stop.0).unwrap_or(policy.drain) + Duration::from_secs(5);
     policy

@@ -8,8 +8,6 @@ use std::{
     time::Duration,
 };
 
-use stack::{Period, Stage};
-
 use super::{
     link::{Actor, Link},
     mutant::Mutant,
@@ -20,7 +18,7 @@ use super::{
 use crate::{
     error::EngineError,
     journal::Outcome,
-    policy::Policy,
+    policy::{Policy, Stage},
     record::records,
     recover::{Recovered, recover},
     watcher::Silent,
@@ -87,7 +85,7 @@ pub fn run(seed: u64, mutant: Mutant, tell: bool) -> Ending {
 }
 
 fn policy(world: &mut World) -> Policy {
-    let stage = |percent, millis| Stage { percent, bake: Period(Duration::from_millis(millis)) };
+    let stage = |percent, millis| Stage { percent, bake: Duration::from_millis(millis), hold: false };
     let stages = match world.random.between(0, 4) {
         0 => vec![stage(100, 0)],
         1 => vec![stage(100, 1500)],

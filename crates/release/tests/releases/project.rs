@@ -11,7 +11,7 @@ use std::{
 use release::{BuildError, BuildEvent, BuildOptions, Built, Manifest, Store};
 use stack::{
     AppName, DataClass, Database, DatabaseEngine, Environment, EnvironmentName, Failover, FolderSource, Migrations,
-    Period, Resolved, ResourceName, Rollout, Service, Site, Size, Source, Span, Stack, Stage, TargetKind,
+    Period, Resolved, ResourceName, Rollout, Service, Site, Size, Source, Span, Stack, TargetKind,
 };
 
 pub(crate) struct Project {
@@ -213,7 +213,8 @@ fn resolved() -> Resolved {
             listen: Vec::new(),
             data: DataClass::Seed,
             approve: false,
-            rollout: Rollout { stages: vec![Stage { percent: 100, bake: period(0) }] },
+            rollout: Rollout::default(),
+            max_fail: 0,
             health: None,
             trusted_proxies: Vec::new(),
             overlays: Vec::new(),

@@ -43,6 +43,7 @@ fn bare(target: TargetKind) -> Environment {
         data,
         approve: false,
         rollout: Rollout::default(),
+        max_fail: 0,
         health: None,
         trusted_proxies: Vec::new(),
         overlays: Vec::new(),
@@ -86,9 +87,11 @@ fn read(section: Section<'_>) -> Environment {
     let standard = bare(target.unwrap_or(TargetKind::Local));
     let classes = [("seed", DataClass::Seed), ("anonymised", DataClass::Anonymised), ("real", DataClass::Real)];
     let listen = read_listen(&section);
+    let hosts = read_hosts(&section, target);
     let environment = Environment {
         target: standard.target,
-        hosts: read_hosts(&section, target),
+        max_fail: read_max_fail(&section, target, hosts.len()),
+        hosts,
         listen: if section.has("listen") { listen } else { standard.listen },
         data: section.choice("data", &classes).unwrap_or(standard.data),
         approve: section.flag("approve", false),
@@ -139,6 +142,27 @@ fn read_hosts(section: &Section<'_>, target: Option<TargetKind>) -> Vec<String> 
             .add(entry.key_problem("hosts-unused", message).with_mend("remove `hosts`, or write `target = \"hosts\"`"));
     }
     hosts
+}
+
+fn read_max_fail(section: &Section<'_>, target: Option<TargetKind>, hosts: usize) -> u8 {
+    let max_fail = section.whole("max_fail", 0..=99).unwrap_or(0);
+    let Some(entry) = section.find("max_fail").filter(|_| max_fail > 0) else { return 0 };
+    if target.is_some_and(|target| target != TargetKind::Hosts) {
+        let message = format!("{} has `max_fail`, which only the target `hosts` uses", section.path.place());
+        let mend = "remove `max_fail`, or write `target = \"hosts\"`";
+        section.notes.add(entry.key_problem("max-fail-unused", message).with_mend(mend));
+    }
+    // more than half of the hosts are needed for everything
+    let most = hosts.saturating_sub(1) / 2;
+    if target == Some(TargetKind::Hosts) && hosts > 0 && usize::from(max_fail) > most {
+        let message = format!("{}: `max_fail` is {max_fail} of {hosts} hosts", section.path.place());
+        let mend = match most {
+            0 => "remove `max_fail`: more than half of the hosts are needed, so none of one or two may be lost".to_owned(),
+            most => format!("write at most {most}: more than half of the hosts are needed"),
+        };
+        section.notes.add(entry.problem("max-fail-too-large", message).with_mend(mend));
+    }
+    max_fail
 }
 
 fn read_listen(section: &Section<'_>) -> Vec<SocketAddr> {

@@ -19,6 +19,9 @@ pub(crate) struct EnvironmentShape {
     pub(crate) approve: Option<bool>,
     /// How visitors move from the old release to the new. Default: all at once.
     pub(crate) rollout: Option<form::Rollout>,
+    /// So many hosts may be lost without a deploy that has not moved visitors for good yet being undone; fewer than half
+    /// of them. Only for the target `hosts`. Default 0.
+    pub(crate) max_fail: Option<u32>,
     /// Path at which every host of the environment answers with its health report, for load balancers in front of it.
     pub(crate) health: Option<String>,
     /// Proxies whose `X-Forwarded-For` is believed, as addresses or networks.

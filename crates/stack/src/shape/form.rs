@@ -87,8 +87,9 @@ form!(
 form!(
     Rollout,
     "rollout",
-    "^[0-9]+%( for [0-9a-z.]+)?( *, *[0-9]+%( for [0-9a-z.]+)?)*$",
-    "Stages of rising share, each watched for a while; the last is 100%.",
+    "^(at_once|(waves )?[0-9]+%?( for [0-9a-z.]+| until promoted)?( *, *[0-9]+%?( for [0-9a-z.]+| until promoted)?)*)$",
+    "Stages of rising share, each watched for a while, or held until a person promotes it; the last is 100%. `waves` takes \
+     whole hosts: a bare number is that many of them. `at_once` is `100%`.",
     "10% for 5m, 50% for 10m, 100%"
 );
 form!(UrlPath, "URL path", "^/", "A path that starts with `/`.", "/health");

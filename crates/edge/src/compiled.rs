@@ -82,7 +82,9 @@ pub enum TableError {
         reason: String,
     },
     /// An upstream on another host names an identity that is not there.
-    #[error("upstream `{upstream}` names the identity `{identity}`, which the table does not have: add it to `identities`")]
+    #[error(
+        "upstream `{upstream}` names the identity `{identity}`, which the table does not have: add it to `identities`"
+    )]
     NoIdentity {
         /// The upstream's id.
         upstream: String,
@@ -186,14 +188,18 @@ impl Compiled {
         table: &Table,
         registry: &mut Registry,
     ) -> Result<Exports, TableError> {
-        let refused = |pool: &str, reason| TableError::Export { identity: name.to_owned(), pool: pool.to_owned(), reason };
+        let refused =
+            |pool: &str, reason| TableError::Export { identity: name.to_owned(), pool: pool.to_owned(), reason };
         let mut pools = HashMap::new();
         for id in &identity.exports {
             let (Some(pool), Some(document)) = (self.pools.get(id), table.pools.get(id)) else {
                 return Err(refused(id, "the table does not have: add it to `pools`"));
             };
             if document.upstreams.iter().any(|upstream| upstream.peer.is_some()) {
-                return Err(refused(id, "has an upstream on another host: export one with instances of this host only"));
+                return Err(refused(
+                    id,
+                    "has an upstream on another host: export one with instances of this host only",
+                ));
             }
             pools.insert(id.clone(), Arc::clone(pool));
         }

@@ -14,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use observe::probe::{Change, Probe, Threshold};
 use tokio::{net::TcpStream, task::AbortHandle};
 
-use crate::{instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT};
+use crate::{
+    instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT,
+};
 
 /// Another host is asked at least so often: a request that goes to one that died waits for a second.
 const PEER_EVERY: Duration = Duration::from_secs(2);
@@ -78,7 +80,9 @@ async fn check(instance: Arc<Instance>, probe: Probe, shared: Arc<Shared>) {
     loop {
         tokio::time::sleep(probe.every).await;
         let answer = match &instance.link {
-            None => observe::probe::ask(instance.address, &probe).await.map(drop).map_err(|failure| failure.to_string()),
+            None => {
+                observe::probe::ask(instance.address, &probe).await.map(drop).map_err(|failure| failure.to_string())
+            }
             Some(link) => {
                 let answer = tokio::time::timeout(probe.timeout, ask_peer(&instance, link, &mut connection)).await;
                 answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", probe.timeout)))

@@ -51,6 +51,7 @@ mod report;
 mod representation;
 mod request;
 mod routes;
+mod search;
 mod server;
 mod shared;
 mod site;

@@ -1,6 +1,6 @@
-//! Passing a request to an instance: choosing, waiting, sending, trying again, answering.
+//! Passing a request to an instance: sending, trying again, answering.
 
-use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -9,18 +9,15 @@ use http::{
 use hyper::body::{Body, Incoming};
 
 use crate::{
-    balance::{Choice, Pool},
+    balance::Pool,
     body::{BodyFate, EdgeBody, Kind, RequestBody, UpstreamBody},
     headers::{self, X_REQUEST_ID},
-    instance::InFlight,
     link::{self, Link},
     page,
     request::{Asked, Origin},
-    sticky,
-    traffic::Meter,
-    tunnel,
+    search::{Search, Taken},
+    sticky, tunnel,
     upstream::Lent,
-    worker::Snapshot,
 };
 
 /// How often a request that may be repeated is sent, at most.
@@ -79,26 +76,14 @@ pub(crate) async fn forward(
         };
         match lent.sender.try_send_request(request).await {
             Ok(mut response) => {
-                if asked.origin == Origin::Peer {
-                    response.headers_mut().remove(link::PEER); // only an edge may say that
-                } else if link.is_some()
-                    && let Some(why) = response.headers_mut().remove(link::PEER)
+                if let Some(unsent) = search.turned_away(&taken, &mut response)
+                    && let Some(spare) = spare.filter(|_| unsent || may_repeat)
+                    && search.attempts < ATTEMPTS
                 {
-                    let unsent = why == link::UNSENT;
-                    let instance = taken.in_flight.instance();
-                    if unsent {
-                        instance.pass_over(Instant::now());
-                    }
-                    search.tried.push(instance.number);
-                    search.attempts += 1;
-                    if search.attempts < ATTEMPTS
-                        && let Some(spare) = spare.filter(|_| unsent || may_repeat)
-                    {
-                        search.sent |= !unsent;
-                        search.last = Some(taken.meter);
-                        next = Some(spare);
-                        continue;
-                    }
+                    search.sent |= !unsent;
+                    search.last = Some(taken.meter);
+                    next = Some(spare);
+                    continue;
                 }
                 let sticky = passing.sticky.then_some(known.as_slice());
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -111,7 +96,7 @@ pub(crate) async fn forward(
                 }
                 return pass_back(&asked, response, lent, taken, fate, sticky);
             }
-            Err(mut error) => {
+            Err(error) => {
                 if let Some(fate) = &fate {
                     if fate.too_long.get() {
                         taken.meter.record(asked.visitor.worker.number, 413, asked.started.elapsed());
@@ -122,179 +107,14 @@ pub(crate) async fn forward(
                         return page::empty(StatusCode::BAD_REQUEST);
                     }
                 }
-                tracing::debug!(instance = taken.in_flight.instance().id, error = %error.error(), "request failed");
                 // an idle connection may have died unnoticed, which says nothing about its instance
                 fresh = lent.reused;
-                if !lent.reused {
-                    search.tried.push(taken.in_flight.instance().number);
-                }
-                search.attempts += 1;
-                next = match error.take_message() {
-                    Some(mut unsent) if fate.as_ref().is_none_or(|fate| !fate.begun.get()) => {
-                        if link.is_some() {
-                            unsent.headers_mut().remove(link::POOL);
-                        }
-                        Some(unsent)
-                    }
-                    _ => {
-                        search.sent = true;
-                        spare.filter(|_| may_repeat)
-                    }
-                };
-                search.last = Some(taken.meter);
+                let whole = fate.as_ref().is_none_or(|fate| !fate.begun.get());
+                next = search.broke_off(taken, error, fresh, whole).or(spare.filter(|_| may_repeat));
                 if search.attempts >= ATTEMPTS {
                     next = None;
                 }
             }
-        }
-    }
-}
-
-/// An instance that was chosen, and is counted as busy from here on.
-struct Taken {
-    in_flight: InFlight,
-    meter: Arc<Meter>,
-    cookie: u64,
-    pool: Arc<Pool>,
-    snapshot: Rc<Snapshot>,
-}
-
-impl Taken {
-    /// The cookie that keeps the visitor here, unless it holds it already.
-    fn cookie(&self, held: &[u64]) -> Option<HeaderValue> {
-        if held.contains(&self.cookie) {
-            return None;
-        }
-        sticky::write(held, self.cookie, &self.pool.id, &self.snapshot.table)
-    }
-}
-
-/// The search for an instance that takes the request, over tables and failures.
-struct Search<'a> {
-    asked: &'a Asked<'a>,
-    pool: Arc<Pool>,
-    snapshot: Rc<Snapshot>,
-    held: &'a [u64],
-    /// Instances that failed this request, by number.
-    tried: Vec<u64>,
-    attempts: usize,
-    /// Some of the request may have reached an instance.
-    sent: bool,
-    /// Counts the answer if there will be none.
-    last: Option<Arc<Meter>>,
-}
-
-impl<'a> Search<'a> {
-    fn new(asked: &'a Asked<'a>, pool: &Arc<Pool>, held: &'a [u64]) -> Self {
-        let snapshot = Rc::clone(&asked.snapshot);
-        // a connection on a listener that left the table still knows its old pool
-        let pool = snapshot.table.current_pool(pool);
-        Self { asked, pool, snapshot, held, tried: Vec::new(), attempts: 0, sent: false, last: None }
-    }
-
-    /// Takes an instance, waiting for one as long as the pool holds requests. `None`: there is none.
-    async fn take(&mut self) -> Option<Taken> {
-        let worker = &self.asked.visitor.worker;
-        loop {
-            if let Some(taken) = self.try_take(false) {
-                return Some(taken);
-            }
-            let now = Instant::now();
-            let deadline = self.asked.started + self.pool.hold;
-            if now >= deadline {
-                // nothing better will come: those passed over are asked once more
-                return self.try_take(true);
-            }
-            self.tried.clear(); // who failed a moment ago may be back before the deadline
-            let mut changed = pin!(worker.shared.changed.notified());
-            changed.as_mut().enable(); // before the look, so that no change is missed
-            self.refresh();
-            let again = match self.pool.choose(&worker.random, None, &self.tried, false, now) {
-                Choice::Take(..) => continue,
-                Choice::Later(again) => again.map_or(deadline, |again| again.min(deadline)),
-            };
-            tokio::select! {
-                () = changed => {}
-                () = tokio::time::sleep_until(again.into()) => {}
-            }
-            self.refresh();
-        }
-    }
-
-    fn try_take(&mut self, desperate: bool) -> Option<Taken> {
-        let worker = &self.asked.visitor.worker;
-        loop {
-            let sticky = self.held.iter().copied().find(|name| self.pool.has_cookie(*name));
-            let choice = self.pool.choose(&worker.random, sticky, &self.tried, desperate, Instant::now());
-            let Choice::Take(instance, revision) = choice else { return None };
-            let in_flight = instance.enter();
-            if worker.shared.epoch() == self.snapshot.epoch {
-                return Some(Taken {
-                    cookie: instance.cookie,
-                    in_flight,
-                    meter: Arc::clone(&revision.meter),
-                    pool: Arc::clone(&self.pool),
-                    snapshot: Rc::clone(&self.snapshot),
-                });
-            }
-            drop(in_flight);
-            self.refresh();
-        }
-    }
-
-    fn refresh(&mut self) {
-        let fresh = self.asked.visitor.worker.snapshot();
-        if fresh.epoch != self.snapshot.epoch {
-            self.pool = fresh.table.current_pool(&self.pool);
-            self.snapshot = fresh;
-        }
-    }
-
-    /// A connection to the instance, or a note that it took none.
-    async fn connect(&mut self, in_flight: &InFlight, fresh: bool) -> Option<Lent> {
-        let instance = in_flight.instance();
-        match self.asked.visitor.worker.upstreams.lend(instance, fresh).await {
-            Ok(lent) => {
-                if instance.accepted() {
-                    self.asked.visitor.worker.shared.changed.notify_waiters();
-                }
-                Some(lent)
-            }
-            Err(error) => {
-                tracing::debug!(instance = instance.id, %error, "no connection");
-                instance.pass_over(Instant::now());
-                self.tried.push(instance.number);
-                None
-            }
-        }
-    }
-
-    /// 503: nothing of the request was sent to anybody.
-    fn unavailable(&self, accept: Option<&HeaderValue>) -> Response<EdgeBody> {
-        let sentence = "the service is not available at the moment, please try again shortly";
-        let mut response = page::answer(StatusCode::SERVICE_UNAVAILABLE, sentence, accept);
-        page::retry_after(&mut response, std::time::Duration::from_secs(1));
-        self.record(503);
-        if self.asked.origin == Origin::Peer {
-            response.headers_mut().insert(link::PEER, link::UNSENT);
-        }
-        response
-    }
-
-    /// 502: it was sent and not answered.
-    fn bad_gateway(&self, accept: Option<&HeaderValue>) -> Response<EdgeBody> {
-        self.record(502);
-        let mut response = page::answer(StatusCode::BAD_GATEWAY, "the service broke off before it answered", accept);
-        if self.asked.origin == Origin::Peer {
-            response.headers_mut().insert(link::PEER, link::BROKE);
-        }
-        response
-    }
-
-    fn record(&self, status: u16) {
-        let meter = self.last.as_ref().or_else(|| self.pool.main_revision().map(|revision| &revision.meter));
-        if let Some(meter) = meter {
-            meter.record(self.asked.visitor.worker.number, status, self.asked.started.elapsed());
         }
     }
 }

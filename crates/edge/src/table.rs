@@ -28,7 +28,8 @@ pub struct Table {
     pub sites: BTreeMap<String, Site>,
     /// Networks whose `X-Forwarded-For` is believed (S4.P10, T17), as CIDR.
     pub trusted_proxies: Vec<ipnet::IpNet>,
-    /// How edges of several hosts know each other, by the server name that chooses one of them.
+    /// How edges of several hosts know each other, by the DNS name in the certificate: it is the server name by which one
+    /// of them is chosen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identities: BTreeMap<String, Identity>,
     /// Where the edges of other hosts connect: TLS, with a certificate of one of the identities on both sides.

@@ -16,7 +16,7 @@ const MAX_IDLE: usize = 256;
 const IDLE: Duration = Duration::from_secs(4);
 
 /// The same for the edge of another host, which closes them after 75 s.
-const PEER_IDLE: Duration = Duration::from_secs(60);
+const PEER_IDLE: Duration = Duration::from_mins(1);
 
 /// An instance is near; one that does not take a connection in this time is not there.
 pub(crate) const CONNECT: Duration = Duration::from_secs(1);

@@ -298,7 +298,8 @@ impl Worker {
         };
         let io = TokioIo::new(PeerIo::new(stream, handle));
         let visitor = Rc::new(Visitor::new(Rc::clone(self), Rc::clone(handle), address, false));
-        let service = hyper::service::service_fn(move |request| peer::serve(Rc::clone(&visitor), from.clone(), request));
+        let service =
+            hyper::service::service_fn(move |request| peer::serve(Rc::clone(&visitor), from.clone(), request));
         let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
         until_end(handle, connection, http1::UpgradeableConnection::graceful_shutdown).await;
     }

@@ -349,13 +349,8 @@ fn a_host_that_dies_costs_no_request_that_may_be_repeated() {
     let other = Host::new(&identity, vec![upstream("c", third.address)]);
     here.knows(&there, 1);
     here.knows(&other, 1);
-    here.probe = Some(Probe {
-        path: None,
-        every: Duration::from_millis(50),
-        timeout: Duration::from_secs(1),
-        up: 2,
-        down: 3,
-    });
+    here.probe =
+        Some(Probe { path: None, every: Duration::from_millis(50), timeout: Duration::from_secs(1), up: 2, down: 3 });
     other.serve();
     there.serve();
     here.serve();
@@ -463,7 +458,9 @@ fn only_the_environments_own_certificate_opens_its_pools() {
     table.pools.insert("private".to_owned(), pool(vec![upstream("p", other.address)]));
     host.edge.put(&table);
 
-    let ask = |name: &str, shown: &Identity, export: &str| ask(host.door, name, shown, if name == NAME { &ours } else { &theirs }, export);
+    let ask = |name: &str, shown: &Identity, export: &str| {
+        ask(host.door, name, shown, if name == NAME { &ours } else { &theirs }, export)
+    };
     assert_eq!(ask(NAME, &ours, EXPORT), Some((200, "there".to_owned())));
     assert_eq!(ask("live.other", &theirs, "other@r1"), Some((200, "other".to_owned())), "chosen by its name");
     for export in ["other@r1", "private", "", "check other@r1"] {

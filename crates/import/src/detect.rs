@@ -1,0 +1,198 @@
+//! Which files there are, in which order they are read, and what is made of them together.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Imported,
+    draft::Draft,
+    error::ImportError,
+    readers,
+    report::{Entry, Fate, Report},
+};
+
+/// Largest file that is read, in bytes.
+const MOST_BYTES: u64 = 4 << 20;
+/// Most files of one import.
+const MOST_FILES: usize = 2000;
+
+/// A file that is read.
+pub(crate) struct File {
+    /// Relative to what is imported.
+    pub(crate) name: String,
+    /// What is in it.
+    pub(crate) text: String,
+}
+
+type Reader = fn(&File, &mut Draft) -> Result<Vec<Entry>, String>;
+
+/// What a person is told can be imported.
+const KNOWN: &str = "compose files, Procfile, .env, Dockerfile, package.json, Kubernetes YAML, Terraform, GitHub workflows, systemd units, \
+                     Kamal's deploy.yml, fly.toml and app.json";
+
+/// Reads a file, or all known files of a folder, into a stack.
+///
+/// Nothing is run, called or written. Files larger than 4 MiB, deeper than 64 levels, or made to be expanded without end are
+/// refused. What one file cannot say is never invented: the report has an entry for every key of every file.
+///
+/// Fails when something cannot be read or is malformed, and when nothing there is known.
+pub fn import(path: &Path) -> Result<Imported, ImportError> {
+    let unreadable = |source| ImportError::Unreadable { path: path.display().to_string(), source };
+    let about = fs::metadata(path).map_err(unreadable)?;
+    let (folder, names) = if about.is_dir() {
+        (path.to_owned(), list(path)?)
+    } else {
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_owned);
+        (folder, vec![path.file_name().unwrap_or_default().to_string_lossy().into_owned()])
+    };
+    let mut draft = Draft::default();
+    let mut report = Report::default();
+    let mut found: Vec<(usize, File, Reader)> = Vec::new();
+    for name in names {
+        let Some((rank, _)) = by_name(&name) else { continue };
+        let file = File { text: read(&folder.join(&name))?, name };
+        // a name can promise more than the text keeps
+        let Some((rank, reader)) = by_text(&file, rank) else { continue };
+        found.push((rank, file, reader));
+    }
+    if found.is_empty() && !about.is_dir() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = File { text: read(path)?, name };
+        if let Some((rank, reader)) = by_text(&file, usize::MAX) {
+            found.push((rank, file, reader));
+        }
+    }
+    found.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
+    for (_, file, reader) in &found {
+        let entries =
+            reader(file, &mut draft).map_err(|reason| ImportError::Malformed { path: file.name.clone(), reason })?;
+        report.files.push(file.name.clone());
+        report.entries.extend(entries);
+    }
+    if found.is_empty() {
+        return Err(ImportError::Nothing { path: path.display().to_string(), known: KNOWN.to_owned() });
+    }
+    if draft.app.is_none() {
+        let whole = fs::canonicalize(&folder).unwrap_or_else(|_| folder.clone());
+        draft.app = whole.file_name().map(|name| name.to_string_lossy().into_owned());
+    }
+    finish(&mut draft);
+    let stack = draft.write(&report.files);
+    // what the written file itself lacks belongs into the report as well
+    for problem in stack::check("slipway.toml", &stack).iter() {
+        report.entries.push(Entry {
+            file: "slipway.toml".to_owned(),
+            line: problem.span.as_ref().map(|span| stack[..span.start.min(stack.len())].matches('\n').count() + 1),
+            key: if problem.key.is_empty() { ".".to_owned() } else { problem.key.clone() },
+            fate: Fate::Refused,
+            reason: match &problem.mend {
+                Some(mend) => format!("to do: {}; {mend}", problem.message),
+                None => format!("to do: {}", problem.message),
+            },
+            trap: None,
+        });
+    }
+    Ok(Imported { stack, report })
+}
+
+/// What every stack needs and no file said.
+fn finish(draft: &mut Draft) {
+    if draft.names("environment").is_empty() {
+        draft.section("environment", "dev").set_with("target", "local", "slipway up");
+    }
+    // jobs and functions run in the files of a service
+    let services = draft.names("service");
+    if services.len() == 1 && draft.is_empty() {
+        draft.section("environment", "dev");
+    }
+}
+
+/// Known files of a folder and of the folders that usually hold them, relative and sorted.
+fn list(root: &Path) -> Result<Vec<String>, ImportError> {
+    let mut names = Vec::new();
+    let mut folders = vec![(String::new(), 0usize)];
+    while let Some((folder, depth)) = folders.pop() {
+        let here = root.join(&folder);
+        let entries = fs::read_dir(&here)
+            .map_err(|source| ImportError::Unreadable { path: here.display().to_string(), source })?;
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
+            let Ok(kind) = entry.file_type() else { continue };
+            let passed = [
+                "node_modules",
+                "target",
+                ".git",
+                "vendor",
+                ".terraform",
+                "dist",
+                "build",
+                ".venv",
+                "__pycache__",
+                "charts",
+            ];
+            if kind.is_dir() && depth < 4 && !passed.contains(&name.as_str()) {
+                folders.push((path, depth + 1));
+            } else if kind.is_file() && by_name(&path).is_some() {
+                names.push(path);
+            }
+            if names.len() > MOST_FILES {
+                let reason = format!("more than {MOST_FILES} files; import a folder with fewer");
+                return Err(ImportError::Malformed { path: here.display().to_string(), reason });
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn read(path: &Path) -> Result<String, ImportError> {
+    let unreadable = |source| ImportError::Unreadable { path: path.display().to_string(), source };
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    let bytes = file.metadata().map_err(unreadable)?.len();
+    if bytes > MOST_BYTES {
+        return Err(ImportError::TooLarge { path: path.display().to_string(), bytes, most: MOST_BYTES });
+    }
+    let mut text = Vec::new();
+    // it may grow while it is read
+    file.by_ref().take(MOST_BYTES + 1).read_to_end(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(ImportError::TooLarge {
+            path: path.display().to_string(),
+            bytes: text.len() as u64,
+            most: MOST_BYTES,
+        });
+    }
+    String::from_utf8(text).map_err(|_| ImportError::Malformed {
+        path: path.display().to_string(),
+        reason: "this is not UTF-8 text; import the file it was made from".to_owned(),
+    })
+}
+
+/// The reader that a file's name promises, and its rank: what declares data services comes first.
+fn by_name(path: &str) -> Option<(usize, Reader)> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let lower = name.to_ascii_lowercase();
+    let yaml = lower.ends_with(".yml") || lower.ends_with(".yaml");
+    if yaml && (lower.starts_with("compose") || lower.starts_with("docker-compose")) {
+        return Some((0, readers::compose::read));
+    }
+    None
+}
+
+/// The reader that the text itself asks for.
+fn by_text(file: &File, rank: usize) -> Option<(usize, Reader)> {
+    if let Some(known) = by_name(&file.name) {
+        return Some(known);
+    }
+    let lower = file.name.to_ascii_lowercase();
+    if (lower.ends_with(".yml") || lower.ends_with(".yaml"))
+        && file.text.lines().any(|line| line.starts_with("services:"))
+    {
+        return Some((rank, readers::compose::read));
+    }
+    None
+}

@@ -153,7 +153,8 @@ impl Edge {
     /// written would begin with an older one.
     async fn serve(&self, kept: &mut Kept, made: &Made) -> Result<Status, Error> {
         let same = kept.table.as_ref().is_some_and(|table| Table { version: 0, ..table.clone() } == made.table);
-        if made.table.listeners.is_empty() && kept.running.is_none() {
+        let idle = made.table.listeners.is_empty() && made.table.peer_listeners.is_empty();
+        if idle && kept.running.is_none() {
             return Ok(Status::default());
         }
         files::make_folder(&self.folder)?;
@@ -316,7 +317,8 @@ pub(crate) fn parts(host: &Host) -> Vec<Part> {
             .filter(|(_, folder)| folder.is_dir())
             .collect();
         let (scope, socket) = (environment.scope.clone(), host.home.agent_socket());
-        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier });
+        let membership = environment.membership();
+        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier, membership });
     }
     parts
 }

@@ -1,7 +1,8 @@
 //! From what every environment should be, and the instances there are, to the edge's route table.
 //!
 //! Pure: the same input gives the same table. The revision with most of the visitors decides which hosts and paths
-//! there are; each service's pool holds the instances of every revision that gets visitors, each with its share.
+//! there are; each service's pool holds the instances of every revision that gets visitors, each with its share, and
+//! those of the other hosts of the environment behind one upstream for each.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +17,9 @@ use engine::desired::{Desired, Instance, InstanceState};
 use ipnet::IpNet;
 use stack::{Kind, LimitKey, PathRoute, ResourceName, ResourceRef, Revision, Route, TargetKind};
 
-use crate::{headers, probing, protocol::Scope, revision::Loaded};
+use crate::{headers, membership::Membership, probing, protocol::Scope, revision::Loaded};
+
+mod peers;
 
 /// How long a visitor waits while every instance of a service is being started again, before 503.
 const HOLD: Duration = Duration::from_secs(10);
@@ -38,6 +41,8 @@ pub(crate) struct Part {
     /// Revisions that had visitors before, newest first, with their release's folder: pages that are still open may ask
     /// for their scripts.
     pub(crate) earlier: Vec<(Revision, PathBuf)>,
+    /// The hosts it is on, when they are several.
+    pub(crate) membership: Option<Arc<Membership>>,
 }
 
 /// A table and what it says of each environment.
@@ -49,6 +54,8 @@ pub(crate) struct Made {
     pub(crate) serving: BTreeMap<Scope, BTreeMap<Revision, u8>>,
     /// Addresses of each environment that visitors come to.
     pub(crate) addresses: BTreeMap<Scope, BTreeSet<SocketAddr>>,
+    /// Where the edges of each environment's other hosts come to.
+    pub(crate) doors: BTreeMap<Scope, SocketAddr>,
     /// What could not be put into the table, in words for a person.
     pub(crate) troubles: BTreeMap<Scope, Vec<String>>,
 }
@@ -98,9 +105,12 @@ impl Plan {
     fn add(&mut self, part: &Part) {
         self.made.serving.insert(part.scope.clone(), part.desired.traffic.clone());
         self.add_internal(part);
+        if let Some(membership) = &part.membership {
+            peers::add_door(part, membership, &mut self.made);
+        }
+        let shares = peers::shares(&part.desired, part.membership.as_deref());
         // The later revision of two with equal shares: a deploy moves towards it.
-        let leading =
-            part.desired.traffic.iter().filter(|(_, percent)| **percent > 0).max_by_key(|(_, percent)| **percent);
+        let leading = shares.iter().filter(|(_, percent)| **percent > 0).max_by_key(|(_, percent)| **percent);
         let Some(leader) = leading.and_then(|(revision, _)| part.loaded.get(revision)) else { return };
         let environment = &leader.resolved.environment;
         for network in &environment.trusted_proxies {
@@ -123,7 +133,8 @@ impl Plan {
             let mut troubles = Vec::new();
             let mut any = None;
             for (index, route) in routes.iter().enumerate() {
-                let mut rules = rules(part, leader, route, *address, local, &mut self.made.table, &mut troubles);
+                let seen = Seen { part, leader, shares: &shares };
+                let mut rules = rules(&seen, route, *address, local, &mut self.made.table, &mut troubles);
                 rules.extend(environment.health.as_ref().map(|path| report(part, path, &route.host)));
                 if index == 0 && local {
                     any = Some(rules.clone());
@@ -160,7 +171,8 @@ impl Plan {
                 let pool = pool_id(&part.scope, &reference(Kind::Service, name));
                 let id = format!("{pool}@{}-{}", revision.release, revision.values);
                 let instances = part.instances.iter().filter(|instance| instance.revision == *revision);
-                let upstreams = upstreams(part, instances, name, |_| 1);
+                let mut upstreams = upstreams(part, instances, name, |_| 1);
+                upstreams.extend(peers::upstreams(part, name, |of| u32::from(of == revision)));
                 let rule = PathRule {
                     websocket: true,
                     ..PathRule::new("/", Action::Pool(id.clone()), format!("{name}.internal/"))
@@ -260,25 +272,34 @@ fn only_route(loaded: &Loaded) -> Option<Route> {
     Some(Route { host: "*".to_owned(), paths: vec![path], redirect_from: Vec::new() })
 }
 
+/// An environment as its visitors see it.
+struct Seen<'a> {
+    part: &'a Part,
+    /// The revision that decides which hosts and paths there are.
+    leader: &'a Loaded,
+    /// This host's own shares of visitors.
+    shares: &'a BTreeMap<Revision, u8>,
+}
+
 fn rules(
-    part: &Part,
-    leader: &Loaded,
+    seen: &Seen<'_>,
     route: &Route,
     address: SocketAddr,
     local: bool,
     table: &mut Table,
     troubles: &mut Vec<String>,
 ) -> Vec<PathRule> {
+    let Seen { part, leader, .. } = *seen;
     let mut rules = Vec::new();
     for path in &route.paths {
         let id = pool_id(&part.scope, &path.to);
         let (action, headers) = match path.to.kind {
             Kind::Service => {
-                add_pool(part, leader, &path.to.name, &id, table);
+                add_pool(seen, &path.to.name, &id, table);
                 (Action::Pool(id), headers::of_service(local))
             }
             Kind::Site => {
-                add_site(part, leader, &path.to.name, &id, table);
+                add_site(seen, &path.to.name, &id, table);
                 (Action::Site(id), headers::of_site(&leader.resolved, &path.to.name, address))
             }
             _ => {
@@ -312,14 +333,16 @@ fn rules(
     rules
 }
 
-fn add_pool(part: &Part, leader: &Loaded, name: &ResourceName, id: &str, table: &mut Table) {
+fn add_pool(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {
     if table.pools.contains_key(id) {
         return;
     }
-    let share = |revision: &Revision| part.desired.traffic.get(revision).copied().map_or(0, u32::from);
-    let with_visitors = part.instances.iter().filter(|instance| part.desired.traffic.contains_key(&instance.revision));
+    let Seen { part, leader, shares } = *seen;
+    let share = |revision: &Revision| shares.get(revision).copied().map_or(0, u32::from);
+    let with_visitors = part.instances.iter().filter(|instance| shares.contains_key(&instance.revision));
     let probe = leader.service(name).ok().and_then(probing::health);
-    let upstreams = upstreams(part, with_visitors, name, share);
+    let mut upstreams = upstreams(part, with_visitors, name, share);
+    upstreams.extend(peers::upstreams(part, name, share));
     table.pools.insert(id.to_owned(), Pool { upstreams, probe, hold: HOLD });
 }
 
@@ -346,10 +369,11 @@ fn upstreams<'a>(
         .collect()
 }
 
-fn add_site(part: &Part, leader: &Loaded, name: &ResourceName, id: &str, table: &mut Table) {
+fn add_site(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {
     if table.sites.contains_key(id) {
         return;
     }
+    let Seen { part, leader, shares } = *seen;
     let root = |revision: &Revision, release: &std::path::Path, weight| SiteRoot {
         folder: release.join("site").join(name.as_str()),
         revision: revision.to_string(),
@@ -360,7 +384,7 @@ fn add_site(part: &Part, leader: &Loaded, name: &ResourceName, id: &str, table: 
         .loaded
         .iter()
         .filter(|(_, loaded)| has_site(loaded))
-        .filter_map(|(revision, loaded)| Some((revision, loaded, *part.desired.traffic.get(revision)?)))
+        .filter_map(|(revision, loaded)| Some((revision, loaded, *shares.get(revision)?)))
         .map(|(revision, loaded, percent)| root(revision, &loaded.folder, u32::from(percent)))
         .collect();
     roots.sort_by_key(|root| std::cmp::Reverse(root.weight));

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use super::*;
 
+mod hosts;
+
 const SHOP: &str = r#"
 app = "shop"
 
@@ -72,6 +74,7 @@ fn part(environment: &str, shares: &[(&Arc<Loaded>, u8)], instances: Vec<Instanc
         socket: PathBuf::from("/h/agent.sock"),
         internal: BTreeMap::new(),
         earlier: Vec::new(),
+        membership: None,
     }
 }
 
@@ -100,7 +103,11 @@ fn show(made: &Made) -> String {
     for (id, pool) in &made.table.pools {
         writeln!(text, "pool {id}, probe {:?}", pool.probe.as_ref().map(|probe| &probe.path)).unwrap();
         for one in &pool.upstreams {
-            writeln!(text, "  {} {} {} %", one.id, one.address, one.weight).unwrap();
+            write!(text, "  {} {} {} %", one.id, one.address, one.weight).unwrap();
+            if let Some(peer) = &one.peer {
+                write!(text, ", {} instances of {}", peer.instances, peer.pool).unwrap();
+            }
+            text.push('\n');
         }
     }
     for (id, site) in &made.table.sites {

@@ -56,6 +56,26 @@ pub struct Observed {
     /// desired state is replaced by another.
     #[serde(default)]
     pub promoted: Option<u64>,
+    /// Every service whose number of instances follows its load, on every host.
+    #[serde(default)]
+    pub scaled: Vec<Scaled>,
+}
+
+/// How many instances of a service a host keeps because of its load.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scaled {
+    /// The host; `this machine` locally.
+    pub host: String,
+    /// Which.
+    pub service: ResourceName,
+    /// So many now.
+    pub replicas: u32,
+    /// Its share of the least that the stack asks for.
+    pub min: u32,
+    /// Its share of the most.
+    pub max: u32,
+    /// The last look, in words for a person: `CPU 85 %, aimed at 70 %`.
+    pub why: String,
 }
 
 /// A host that does not answer.

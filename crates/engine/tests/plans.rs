@@ -49,6 +49,7 @@ fn reached(desired: &Desired, replicas: u32) -> Observed {
     Observed {
         lost: Vec::new(),
         promoted: None,
+        scaled: Vec::new(),
         desired: desired.clone(),
         expected: running.clone().map(|revision| (revision.clone(), replicas)).collect(),
         instances: running.flat_map(|revision| (0..replicas).map(move |number| instance(revision, number))).collect(),

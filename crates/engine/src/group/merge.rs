@@ -99,6 +99,10 @@ pub(super) fn observations(seen: Vec<(String, Observed)>, lost: Vec<Lost>, wante
             service.host.clone_from(&host);
             service
         }));
+        all.scaled.extend(one.scaled.into_iter().map(|mut scaled| {
+            scaled.host.clone_from(&host);
+            scaled
+        }));
         all.troubles.extend(one.troubles.into_iter().map(|trouble| format!("{host}: {trouble}")));
         all.promoted = all.promoted.max(one.promoted);
     }

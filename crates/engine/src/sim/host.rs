@@ -226,6 +226,7 @@ impl World {
         Observed {
             lost: Vec::new(),
             promoted: None,
+            scaled: Vec::new(),
             desired: desired.clone(),
             expected: glance.taken.iter().map(|made| (named(made), self.made[*made].replicas)).collect(),
             instances: glance

@@ -7,6 +7,7 @@
 //! | `queue.mq` | `AMQP_URL` (the first queue) and `MQ_QUEUE_URL` |
 //! | `bucket.files` | `BUCKET_DIR` (the first bucket) and `FILES_BUCKET_DIR` |
 //! | `service.api` | `API_URL` |
+//! | `topic.orders` | `TOPIC_URL` (the first topic) and `ORDERS_TOPIC_URL` |
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,7 @@ use std::{
 
 use stack::{Command, Database, DatabaseEngine, Kind, ResourceName, ResourceRef, Service};
 
-use crate::{error::Error, protocol::Scope, revision::Loaded};
+use crate::{error::Error, protocol::Scope, revision::Loaded, topics::Address};
 
 /// Where an environment's data lie and at which ports services call each other. Has no `Debug`: it holds passwords.
 #[derive(Clone)]
@@ -26,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) internal: BTreeMap<ResourceName, u16>,
     /// Addresses of the servers the agent runs, with their passwords.
     pub(crate) servers: BTreeMap<ResourceRef, String>,
+    /// Where programs publish.
+    pub(crate) publishing: Option<Address>,
 }
 
 /// The variables of one program.
@@ -112,6 +115,7 @@ fn bind(
     place: &Place,
 ) -> Result<Bound, Error> {
     let mut bound = Bound { env: BTreeMap::new(), secrets: loaded.values.secret_values().cloned().collect() };
+    bound.secrets.extend(place.publishing.iter().map(|address| address.secret().to_owned()));
     for need in needs {
         bind_need(loaded, need, place, &mut bound)?;
     }
@@ -160,6 +164,11 @@ fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bou
         Kind::Bucket => {
             let folder = place.data.join("buckets").join(name.as_str());
             bound.set("BUCKET_DIR", name, "BUCKET_DIR", folder.display().to_string());
+        }
+        Kind::Topic => {
+            if let Some(address) = &place.publishing {
+                bound.set("TOPIC_URL", name, "TOPIC_URL", address.url(need));
+            }
         }
         Kind::Service => {
             if let Some(port) = place.internal.get(name) {

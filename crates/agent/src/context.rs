@@ -13,6 +13,7 @@ use crate::{
     protocol::Scope,
     revision::Loaded,
     services::Book,
+    topics::{self, Publishing},
 };
 
 /// The folder and the variables of a service's programs.
@@ -34,8 +35,10 @@ pub fn context(home: &Home, scope: &Scope, revision: &Revision, service: &Resour
     let of = loaded.service(service)?;
     let internal = Internal::open(&folder.join("internal.json"))?.of(revision);
     let servers = Book::open(&folder)?.urls();
-    let place = Place { data: folder.join("data"), internal, servers };
+    let publishing = Publishing::open(&folder)?.address().clone();
+    let place = Place { data: folder.join("data"), internal, servers, publishing };
     let mut env = bindings::of_service(scope, &loaded, of, &place)?.env;
+    env.extend(topics::events_url(&loaded, service, place.publishing.as_ref()));
     env.insert("SLIPWAY_SERVICE".to_owned(), service.to_string());
     Ok(Context { folder: loaded.files(&of.source)?.to_owned(), env })
 }

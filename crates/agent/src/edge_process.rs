@@ -316,9 +316,10 @@ pub(crate) fn parts(host: &Host) -> Vec<Part> {
             .map(|revision| (revision.clone(), folder(revision)))
             .filter(|(_, folder)| folder.is_dir())
             .collect();
+        let functions = environment.functions.places();
         let (scope, socket) = (environment.scope.clone(), host.home.agent_socket());
         let membership = environment.membership();
-        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier, membership });
+        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier, functions, membership });
     }
     parts
 }

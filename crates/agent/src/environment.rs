@@ -66,7 +66,7 @@ impl Environment {
         let state = State::open(&folder.join("state.json"))?;
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
-        let functions = Functions::open(&folder);
+        let functions = Functions::open(&folder)?;
         let history = History::open(&folder);
         let kept = Kept::find(&folder)?;
         let environment = Self {
@@ -123,7 +123,8 @@ impl Environment {
     /// Where a revision's programs find data and each other.
     pub(crate) fn place(&self, revision: &Revision) -> Place {
         let internal = self.internal().of(revision);
-        Place { data: self.data(), internal, servers: self.services.book().urls() }
+        let publishing = self.functions.publishing.address().clone();
+        Place { data: self.data(), internal, servers: self.services.book().urls(), publishing }
     }
 
     /// The folder that outlives releases.

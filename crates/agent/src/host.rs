@@ -16,6 +16,7 @@ use crate::{
     edge_process::Edge,
     environment::{self, Environment},
     error::Error,
+    functions,
     home::Home,
     ports::Ports,
     protocol::Scope,
@@ -74,6 +75,7 @@ impl Host {
             let slot = match Environment::open(scope.clone(), folder, host.changed.clone()) {
                 Ok(environment) => {
                     environment.internal().keep(&host.ports);
+                    environment.functions.publishing.keep(&host.ports);
                     environment.services.book().keep(&host.ports);
                     Slot::Open(Arc::new(environment))
                 }
@@ -123,6 +125,7 @@ impl Host {
         }
         let environment = Environment::open(scope.clone(), self.home.environment(scope), self.changed.clone())?;
         environment.internal().keep(&self.ports);
+        environment.functions.publishing.keep(&self.ports);
         environment.services.book().keep(&self.ports);
         let environment = Arc::new(environment);
         slots.insert(scope.clone(), Slot::Open(environment.clone()));
@@ -136,6 +139,7 @@ impl Host {
         tokio::spawn(services::run(self.clone(), environment.clone()));
         tokio::spawn(supervisor::run(self.clone(), environment.clone(), members));
         tokio::spawn(schedule::run(self.clone(), environment.clone()));
+        tokio::spawn(functions::run(self.clone(), environment.clone()));
         tokio::spawn(recovery::run(self.clone(), environment.clone()));
     }
 

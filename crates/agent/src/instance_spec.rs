@@ -5,7 +5,7 @@ use stack::{Kind, ResourceName, Revision};
 
 use crate::{
     bindings, command, container, environment::Environment, error::Error, protocol::source_name, revision::Loaded,
-    shim::Spec,
+    shim::Spec, topics,
 };
 
 /// `instance.json`: what a restarted agent must know of an instance beside what its shim tells.
@@ -32,6 +32,7 @@ pub(crate) fn of(environment: &Environment, loaded: &Loaded, record: &Record) ->
     let service = loaded.service(&record.service)?;
     let place = environment.place(&record.revision);
     let mut bound = bindings::of_service(&environment.scope, loaded, service, &place)?;
+    bound.env.extend(topics::events_url(loaded, &record.service, place.publishing.as_ref()));
     let own = [
         ("PORT", record.port.to_string()),
         ("SLIPWAY_SERVICE", record.service.to_string()),

@@ -68,6 +68,7 @@ mod state;
 mod supervisor;
 mod target;
 mod tasks;
+mod topics;
 mod traffic;
 mod values;
 

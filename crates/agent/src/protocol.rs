@@ -218,6 +218,21 @@ pub struct Run {
     pub host: Option<String>,
 }
 
+/// An event that a function failed to take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The function, as in `parse`.
+    pub function: String,
+    /// When it was given up.
+    pub at: jiff::Timestamp,
+    /// Why, as in `exit code 1`.
+    pub why: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// The event, as CloudEvents 1.0 writes it.
+    pub event: serde_json::Value,
+}
+
 /// One line of output.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {

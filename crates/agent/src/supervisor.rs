@@ -160,6 +160,7 @@ fn reconcile(
         let read = environment.revisions.get(&host.store, &environment.scope, &environment.folder, revision).and_then(
             |loaded| {
                 environment.internal().open_for(revision, &loaded.resolved, &host.ports)?;
+                environment.functions.publishing.open_for(&loaded, &host.ports)?;
                 Ok(loaded)
             },
         );

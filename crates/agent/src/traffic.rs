@@ -17,7 +17,7 @@ use engine::desired::{Desired, Instance, InstanceState};
 use ipnet::IpNet;
 use stack::{Kind, LimitKey, PathRoute, ResourceName, ResourceRef, Revision, Route, TargetKind};
 
-use crate::{headers, membership::Membership, probing, protocol::Scope, revision::Loaded};
+use crate::{functions::Places, headers, membership::Membership, probing, protocol::Scope, revision::Loaded};
 
 mod peers;
 
@@ -38,6 +38,8 @@ pub(crate) struct Part {
     pub(crate) socket: PathBuf,
     /// Ports at which its services call each other.
     pub(crate) internal: BTreeMap<Revision, BTreeMap<ResourceName, u16>>,
+    /// Where its functions answer, and where its programs publish.
+    pub(crate) functions: Places,
     /// Revisions that had visitors before, newest first, with their release's folder: pages that are still open may ask
     /// for their scripts.
     pub(crate) earlier: Vec<(Revision, PathBuf)>,
@@ -105,6 +107,7 @@ impl Plan {
     fn add(&mut self, part: &Part) {
         self.made.serving.insert(part.scope.clone(), part.desired.traffic.clone());
         self.add_internal(part);
+        self.add_publishing(part);
         if let Some(membership) = &part.membership {
             peers::add_door(part, membership, &mut self.made);
         }
@@ -182,6 +185,23 @@ impl Plan {
                 self.listeners.insert(address, Hosts { fallback: Some(vec![rule]), ..Hosts::default() });
             }
         }
+    }
+
+    /// Where programs publish events. The `@` marks what is not a visitor's.
+    fn add_publishing(&mut self, part: &Part) {
+        let Some((port, address)) = part.functions.publishing else { return };
+        let id = format!("{}/events@{port}", part.scope);
+        let upstream = Upstream {
+            id: upstream_id(&part.scope, &format!("events:{}", address.port())),
+            address,
+            revision: String::new(),
+            weight: 1,
+            peer: None,
+        };
+        let rule = PathRule::new("/", Action::Pool(id.clone()), "events.internal/");
+        self.made.table.pools.insert(id, Pool { upstreams: vec![upstream], probe: None, hold: HOLD });
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        self.listeners.insert(address, Hosts { fallback: Some(vec![rule]), ..Hosts::default() });
     }
 
     fn trouble(&mut self, part: &Part, what: String) {
@@ -298,6 +318,10 @@ fn rules(
                 add_pool(seen, &path.to.name, &id, table);
                 (Action::Pool(id), headers::of_service(local))
             }
+            Kind::Function => {
+                add_function(seen, &path.to.name, &id, table);
+                (Action::Pool(id), headers::of_service(local))
+            }
             Kind::Site => {
                 add_site(seen, &path.to.name, &id, table);
                 (Action::Site(id), headers::of_site(&leader.resolved, &path.to.name, address))
@@ -367,6 +391,23 @@ fn upstreams<'a>(
             })
         })
         .collect()
+}
+
+/// The agent answers for a function: at an address of its own for each revision.
+fn add_function(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {
+    let Seen { part, shares, .. } = *seen;
+    let upstreams = shares.iter().filter_map(|(revision, percent)| {
+        let address = part.functions.functions.get(&(revision.clone(), name.clone()))?;
+        Some(Upstream {
+            // Another address is another upstream: nothing that was known of the last one holds.
+            id: upstream_id(&part.scope, &format!("function.{name}:{}", address.port())),
+            address: *address,
+            revision: revision.to_string(),
+            weight: u32::from(*percent),
+            peer: None,
+        })
+    });
+    table.pools.insert(id.to_owned(), Pool { upstreams: upstreams.collect(), probe: None, hold: HOLD });
 }
 
 fn add_site(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {

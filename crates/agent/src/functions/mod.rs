@@ -13,15 +13,25 @@
 //! tasks/<run>/event.json           the event of a run that goes on
 //! ```
 //!
-//! [`event`] is what travels, [`log`] and [`cursor`] what is durable, [`subscription`] and [`delivery`] bring one to
-//! the other.
+//! `event` is what travels, `log`, `cursor` and `dead` what is durable, `sources` who subscribes; `subscription`,
+//! `queue` and `http` bring events to `delivery`; `runner` looks after all of them.
 
+mod answer;
 mod cursor;
+mod dead;
+mod delivery;
 mod event;
+mod http;
 mod log;
+mod queue;
+mod runner;
 mod sources;
 mod state;
+mod subscription;
 
+pub(crate) use dead::all as dead_letters;
+pub(crate) use delivery::Receiver;
 pub(crate) use event::CloudEvent;
+pub(crate) use runner::run;
 pub(crate) use sources::emit;
-pub(crate) use state::Functions;
+pub(crate) use state::{Functions, Places};

@@ -46,6 +46,14 @@ impl Sources {
         Ok(source)
     }
 
+    /// Every source that is open, or that has a log.
+    pub(crate) fn known(&self) -> BTreeSet<ResourceRef> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let folders = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        names.chain(open.keys().cloned()).collect()
+    }
+
     /// The folder of what could not be delivered.
     pub(crate) fn dead(&self) -> PathBuf {
         self.folder.join("dead")
@@ -98,12 +106,15 @@ impl Source {
     }
 }
 
+/// When an event was taken in. Source: CloudEvents extension "Recorded Time".
+pub(crate) const RECORDED: &str = "recordedtime";
+
 /// Tells the functions that subscribe to `source` (`bucket.files`, `topic.orders`, `service.api`) of an event. Durable
 /// before it returns; an event that nobody subscribes to is not kept.
 ///
 /// Fails when the log or the disk is full, or the event is larger than 1 MiB as JSON: then nobody will hear of it, and
 /// what caused it should be refused.
-pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, event: CloudEvent) -> Result<(), Error> {
+pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, mut event: CloudEvent) -> Result<(), Error> {
     let subscribers = subscribers(environment, source);
     let known = environment.functions.sources.get(source)?;
     for function in &subscribers {
@@ -113,6 +124,7 @@ pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, event:
     if !known.has_subscribers() {
         return Ok(());
     }
+    event.extensions.insert(RECORDED.to_owned(), jiff::Timestamp::now().to_string().into());
     let size = event.to_json()?.len();
     if size > LARGEST {
         return Err(Error::failed(format!(

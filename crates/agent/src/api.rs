@@ -18,9 +18,11 @@ use crate::{
     error::Error,
     health,
     host::Host,
+    peers,
     protocol::{Call, LogLine, Reply, Request, Scope},
     schedule, services,
     target::HostTarget,
+    upload,
     values::{self, Key, Values},
 };
 
@@ -34,25 +36,33 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
         .route("/v1/logs", get(logs))
         .route("/v1/health", get(report))
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
+        .merge(upload::routes())
         .with_state(host)
 }
 
 async fn call(State(host): State<Arc<Host>>, body: Bytes) -> Response {
-    let request: Request = match serde_json::from_slice(&body) {
-        Ok(request) => request,
-        Err(error) => {
-            let reason =
-                format!("this agent does not understand the call ({error}); restart it with the caller's version");
-            return refuse(&TargetError::Failed { reason });
-        }
-    };
-    match answer(&host, request).await {
+    match read(&body) {
+        Ok(request) => respond(&host, request).await,
+        Err(error) => refuse(&error),
+    }
+}
+
+/// The call in a body.
+pub(crate) fn read(body: &[u8]) -> Result<Request, TargetError> {
+    serde_json::from_slice(body).map_err(|error| TargetError::Failed {
+        reason: format!("this agent does not understand the call ({error}); restart it with the caller's version"),
+    })
+}
+
+/// Does what is asked.
+pub(crate) async fn respond(host: &Arc<Host>, request: Request) -> Response {
+    match answer(host, request).await {
         Ok(reply) => Json(reply).into_response(),
         Err(error) => refuse(&error),
     }
 }
 
-fn refuse(error: &TargetError) -> Response {
+pub(crate) fn refuse(error: &TargetError) -> Response {
     let status = match error {
         TargetError::Locked { .. } | TargetError::Fenced { .. } => StatusCode::CONFLICT,
         TargetError::Unreachable { .. } => StatusCode::BAD_GATEWAY,
@@ -95,6 +105,17 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
             let me = known.as_ref().map(|known| known.me.clone());
             Ok(Reply::Members { me, members: known.map(|known| Box::new(known.members.clone())) })
         }
+        (Call::Level, Some(scope)) => {
+            let done = match host.find(&scope)? {
+                Some(environment) => peers::level(host, &environment).await?,
+                None => Vec::new(),
+            };
+            Ok(Reply::Level { done })
+        }
+        (Call::PeerState, Some(scope)) => {
+            let state = host.find(&scope)?.map(|environment| peers::state(&environment)).unwrap_or_default();
+            Ok(Reply::PeerState { state: Box::new(state) })
+        }
         (call, Some(scope)) => change(host, &scope, call).await,
         (_, None) => Err(Error::failed("the call needs a scope: name app and environment").into()),
     }
@@ -114,6 +135,7 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
         Call::Want { desired, fence } => target.want(&desired, fence).await?,
         Call::Task { task, fence } => return Ok(Reply::Task { end: target.task(&task, fence).await? }),
         Call::Append { entry, fence } => target.append(&entry, fence).await?,
+        Call::Adopt { level, fence } => target.level(&level, fence).await?,
         Call::PutValues { values, secrets } => {
             let (host, environment) = (host.clone(), target.environment.clone());
             let fleet = environment.membership().map(|known| Key::of_fleet(&known.members.identity));
@@ -127,7 +149,15 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
         }
         Call::PutMembers { me, members } => target.put_members(me, *members).await?,
         Call::Promote { deploy } => target.promote(deploy).await?,
-        Call::Info | Call::Scopes | Call::Shutdown | Call::Observe | Call::Journal | Call::Runs | Call::Members => {}
+        Call::Info
+        | Call::Scopes
+        | Call::Shutdown
+        | Call::Observe
+        | Call::Journal
+        | Call::Runs
+        | Call::Members
+        | Call::PeerState
+        | Call::Level => {}
     }
     Ok(Reply::Done)
 }

@@ -1,18 +1,16 @@
 //! Talks to the agent of a home: one connection per call, so an agent that was restarted in between is no matter.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use engine::target::TargetError;
-use http::{Method, StatusCode};
+use http::{Method, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
     home::Home,
+    peers::Link,
     protocol::{Call, LogLine, Reply, Request, Scope},
     socket,
 };
@@ -26,8 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// A way to the agent of one host.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
     host: String,
+}
+
+/// How an agent is reached.
+#[derive(Debug, Clone)]
+enum Way {
+    /// A socket of this machine.
+    Socket(PathBuf),
+    /// The link between the hosts of one environment.
+    Peer(Arc<Link>),
 }
 
 /// Which lines of a log are wanted.
@@ -50,7 +57,13 @@ impl Client {
     /// A way to the agent behind a socket of this machine, also one that leads to another host; `host` is its name in
     /// messages.
     pub fn over(socket: PathBuf, host: String) -> Self {
-        Self { socket, host }
+        Self { way: Way::Socket(socket), host }
+    }
+
+    /// A way to the agent of another host of an environment; it answers what hosts ask each other, about that
+    /// environment.
+    pub(crate) fn to_peer(link: Arc<Link>, host: String) -> Self {
+        Self { way: Way::Peer(link), host }
     }
 
     /// A way to the agent of `home`. Fails with `Unreachable` when none answers.
@@ -65,9 +78,12 @@ impl Client {
         &self.host
     }
 
-    /// The socket.
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// The socket of this machine it goes through; `None` for a peer.
+    pub(crate) fn socket(&self) -> Option<&std::path::Path> {
+        match &self.way {
+            Way::Socket(socket) => Some(socket),
+            Way::Peer(_) => None,
+        }
     }
 
     /// Asks once. Fails with `Unreachable` when no answer comes (the call may or may not have been done), with
@@ -115,9 +131,7 @@ impl Client {
             uri.push_str("&service=");
             uri.push_str(service);
         }
-        let response = socket::send(&self.socket, Method::GET, &uri, Bytes::new())
-            .await
-            .map_err(|reason| self.no_answer(&reason))?;
+        let response = self.send(Method::GET, &uri, Bytes::new()).await?;
         if response.status() != StatusCode::OK {
             let body = response.into_body().collect().await.map_err(|error| self.unreachable(error.to_string()))?;
             return Err(serde_json::from_slice(&body.to_bytes()).unwrap_or_else(|error| unclear(&error)));
@@ -126,18 +140,29 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, uri: &str, body: Bytes) -> Result<(StatusCode, Bytes), TargetError> {
-        let response = socket::send(&self.socket, method, uri, body).await.map_err(|reason| self.no_answer(&reason))?;
+        let response = self.send(method, uri, body).await?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|error| self.unreachable(error.to_string()))?;
         Ok((status, body.to_bytes()))
     }
 
-    fn unreachable(&self, reason: String) -> TargetError {
-        TargetError::Unreachable { host: self.host.clone(), reason }
+    /// Sends one request and returns the answer once its head has arrived.
+    pub(crate) async fn send(&self, method: Method, uri: &str, body: Bytes) -> Result<Response<Incoming>, TargetError> {
+        let sent = match &self.way {
+            Way::Socket(socket) => socket::send(socket, method, uri, body).await,
+            Way::Peer(link) => link.send(method, uri, body).await,
+        };
+        sent.map_err(|reason| {
+            let place = match &self.way {
+                Way::Socket(socket) => socket.display().to_string(),
+                Way::Peer(link) => link.address().to_string(),
+            };
+            self.unreachable(format!("no agent at {place}: {reason}"))
+        })
     }
 
-    fn no_answer(&self, reason: &str) -> TargetError {
-        self.unreachable(format!("no agent at {}: {reason}", self.socket.display()))
+    fn unreachable(&self, reason: String) -> TargetError {
+        TargetError::Unreachable { host: self.host.clone(), reason }
     }
 }
 

@@ -6,8 +6,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use engine::desired::{Desired, Instance};
-use stack::{ResourceName, Revision};
+use engine::{
+    desired::{Desired, Instance},
+    journal::Entry,
+    target::Fence,
+};
+use stack::{ResourceName, Revision, Service};
 use tokio::sync::watch;
 
 use crate::{
@@ -17,11 +21,13 @@ use crate::{
     functions::Functions,
     history::History,
     internal::Internal,
-    journal::Journal,
+    journal::{self, Journal},
     members::{Kept, Members},
-    membership::Membership,
-    protocol::Scope,
-    revision::Revisions,
+    membership::{Membership, share},
+    peers::Peers,
+    protocol::{PeerState, Scope},
+    revision::{Loaded, Revisions},
+    scaling::{Bounds, Scaling},
     services::Services,
     state::State,
 };
@@ -43,6 +49,10 @@ pub(crate) struct Environment {
     pub(crate) functions: Functions,
     /// Past runs of its jobs and functions.
     pub(crate) history: History,
+    /// How many instances of its services are kept.
+    pub(crate) scaling: Scaling,
+    /// Its other hosts.
+    pub(crate) peers: Peers,
     /// Held by the task that changes databases.
     pub(crate) databases: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -64,11 +74,17 @@ impl Environment {
             files::make_folder(&folder.join(name))?;
         }
         let state = State::open(&folder.join("state.json"))?;
+        journal::finish_switch(&folder, state.journal())?;
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
         let functions = Functions::open(&folder)?;
         let history = History::open(&folder);
         let kept = Kept::find(&folder)?;
+        let scaling = Scaling::open(&folder);
+        let peers = Peers::default();
+        if let Some(kept) = &kept {
+            peers.take_up(&kept.me, &kept.members)?;
+        }
         let environment = Self {
             scope,
             folder,
@@ -76,6 +92,8 @@ impl Environment {
             functions,
             history,
             revisions: Revisions::default(),
+            peers,
+            scaling,
             databases: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
             journal: Mutex::new(None),
@@ -113,6 +131,23 @@ impl Environment {
             Some(journal) => act(journal),
             None => Err(Error::failed("the journal is not open")),
         }
+    }
+
+    /// Takes over the journal and what is wanted from other hosts, in one durable change; `None` leaves what is wanted.
+    /// Returns the copy of the journal as it was, when it had what the new one has not.
+    pub(crate) fn take_over(
+        &self,
+        state: &mut State,
+        entries: &[Entry],
+        desired: Option<&Desired>,
+        floor: Fence,
+    ) -> Result<Option<PathBuf>, Error> {
+        self.with_journal(|journal| {
+            let prepared = journal.prepare(entries)?;
+            state.take_over(desired, floor, prepared.name.clone())?;
+            journal.switch(&prepared)?;
+            Ok(prepared.kept)
+        })
     }
 
     /// Ports at which services of this environment call each other.
@@ -200,10 +235,16 @@ impl Environment {
         self.membership.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces what is known of the other hosts, and tells everybody.
-    pub(crate) fn set_membership(&self, membership: Option<Arc<Membership>>) {
-        *self.membership.lock().unwrap_or_else(PoisonError::into_inner) = membership;
-        self.touch();
+    /// Enters what another host said, or that it said nothing; tells everybody when that makes a difference.
+    pub(crate) fn hear(&self, name: &str, said: Option<PeerState>) {
+        self.peers.enter(name, said);
+        let changed = {
+            let mut known = self.membership.lock().unwrap_or_else(PoisonError::into_inner);
+            known.as_mut().is_some_and(|known| self.peers.describe(Arc::make_mut(known)))
+        };
+        if changed {
+            self.touch();
+        }
     }
 
     /// Replaces the list of hosts; durable before it returns. Fails when the host's own is newer.
@@ -222,11 +263,50 @@ impl Environment {
                 }
             }
             let kept = Kept { me, members };
-            kept.keep(&self.folder)?;
-            *known = Some(Arc::new(Membership::new(kept.me, kept.members)));
+            let before = known.clone();
+            self.peers.take_up(&kept.me, &kept.members)?;
+            if let Err(error) = kept.keep(&self.folder) {
+                if let Some(before) = before {
+                    self.peers.take_up(&before.me, &before.members)?;
+                }
+                return Err(error);
+            }
+            let mut now = Membership::new(kept.me, kept.members);
+            self.peers.describe(&mut now);
+            *known = Some(Arc::new(now));
         }
         self.touch();
         Ok(())
+    }
+
+    /// The least and the most instances of a service of a revision that this host keeps: its shares of what the stack
+    /// asks for over all hosts. A drained host keeps none.
+    pub(crate) fn bounds(&self, name: &ResourceName, service: &Service, revision: &Revision) -> Bounds {
+        let replicas = service.size.replicas;
+        let Some(known) = self.membership() else { return Bounds { min: replicas.min, max: replicas.max } };
+        let Some((place, hosts)) = known.place() else { return Bounds { min: 0, max: 0 } };
+        let max = share(replicas.max, place, hosts);
+        let mut min = share(replicas.min, place, hosts);
+        // A host without a share of the minimum sees no load of its own, so it helps once the others can do no more.
+        if min == 0 && max > 0 && service.size.scale_at.is_some() && known.others_are_full(name, replicas.max, revision)
+        {
+            min = 1;
+        }
+        Bounds { min, max }
+    }
+
+    /// How many instances of a service of a revision this host keeps now.
+    pub(crate) fn replicas(&self, name: &ResourceName, service: &Service, revision: &Revision) -> u32 {
+        let bounds = self.bounds(name, service, revision);
+        let scales = service.size.scale_at.is_some();
+        let number = self.scaling.find(name).filter(|_| scales);
+        number.map_or(bounds.min, |number| bounds.hold(number.replicas))
+    }
+
+    /// How many instances of all services of a revision this host keeps now.
+    pub(crate) fn expected(&self, loaded: &Loaded) -> u32 {
+        let services = loaded.resolved.stack.services.iter();
+        services.map(|(name, service)| self.replicas(name, service, &loaded.revision)).sum()
     }
 
     /// Is told of every change.

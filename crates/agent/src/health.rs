@@ -42,7 +42,7 @@ pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> 
     let uptime = began.and_then(|began| Duration::try_from(now.duration_since(began)).ok()).unwrap_or_default();
     let about = About { version: loaded.version.clone(), uptime, now };
     let mut report = health::judge(about, answers, memory(&loaded, &instances));
-    report.status = report.status.max(of_instances(&loaded, &instances));
+    report.status = report.status.max(of_instances(environment, &loaded, &instances));
     for answer in stores {
         let status = if answer.result.is_ok() { Status::Healthy } else { Status::Degraded };
         report.status = report.status.max(status);
@@ -73,10 +73,10 @@ pub(crate) fn leading(desired: &Desired) -> Option<Revision> {
 }
 
 /// A service without a ready instance is unhealthy, one that lacks some is degraded.
-fn of_instances(loaded: &Loaded, instances: &[Instance]) -> Status {
+fn of_instances(environment: &Environment, loaded: &Loaded, instances: &[Instance]) -> Status {
     let mut worst = Status::Healthy;
     for (name, service) in &loaded.resolved.stack.services {
-        let wanted = Loaded::replicas(service) as usize;
+        let wanted = environment.replicas(name, service, &loaded.revision) as usize;
         let ready = instances
             .iter()
             .filter(|instance| instance.service == *name && instance.state == InstanceState::Ready)

@@ -8,6 +8,7 @@
 //!   values.key                     makes the ids of values, 0600
 //!   agent/                         the keeper shim of the agent: its log, its pid
 //!   store/                         release::Store: objects/, releases/<app>/<id>/
+//!   uploads/<digest>               parts of releases that are on their way here
 //!   edge/                          control.sock, table.json, its log; shims/<n>/ for each version of it
 //!   apps/<app>/<environment>/
 //!     state.json                   lease and desired state, replaced whole

@@ -18,9 +18,12 @@ use crate::{
     error::Error,
     functions,
     home::Home,
+    peers,
     ports::Ports,
     protocol::Scope,
-    recovery, schedule, services, supervisor,
+    recovery,
+    scaling::{self, Pace},
+    schedule, services, supervisor, upload,
     values::Key,
 };
 
@@ -38,8 +41,12 @@ pub(crate) struct Host {
     pub(crate) ports: Ports,
     /// The reverse proxy.
     pub(crate) edge: Edge,
+    /// How quickly numbers of instances follow the load.
+    pub(crate) pace: Pace,
     /// When the agent began.
     pub(crate) started_at: Timestamp,
+    /// Releases that are on their way here.
+    pub(crate) uploads: upload::Busy,
     /// The agent is to end.
     pub(crate) stopping: CancellationToken,
     changed: watch::Sender<u64>,
@@ -55,7 +62,7 @@ enum Slot {
 
 impl Host {
     /// Opens everything below a home. A damaged environment does not keep the others from being opened.
-    pub(crate) fn open(home: Home, binary: PathBuf) -> Result<Arc<Self>, Error> {
+    pub(crate) fn open(home: Home, binary: PathBuf, pace: Pace) -> Result<Arc<Self>, Error> {
         let store = Store::open(home.store())
             .map_err(|error| Error::failed(format!("the releases of this host cannot be opened: {error}")))?;
         let changed = watch::Sender::new(0);
@@ -63,7 +70,9 @@ impl Host {
             edge: Edge::new(&home, &binary),
             key: Key::of(&home)?,
             ports: Ports::default(),
+            pace,
             started_at: Timestamp::now(),
+            uploads: upload::Busy::default(),
             stopping: CancellationToken::new(),
             environments: Mutex::default(),
             store,
@@ -130,8 +139,14 @@ impl Host {
         let environment = Arc::new(environment);
         slots.insert(scope.clone(), Slot::Open(environment.clone()));
         drop(slots);
+        self.meet(&environment);
         self.attend(&environment, Vec::new());
         Ok(environment)
+    }
+
+    /// Begins to look at the other hosts of an environment.
+    pub(crate) fn meet(self: &Arc<Self>, environment: &Arc<Environment>) {
+        tokio::spawn(peers::run(self.clone(), environment.clone()));
     }
 
     /// Begins to look after an environment: its instances, its jobs, its lease.
@@ -141,6 +156,7 @@ impl Host {
         tokio::spawn(schedule::run(self.clone(), environment.clone()));
         tokio::spawn(functions::run(self.clone(), environment.clone()));
         tokio::spawn(recovery::run(self.clone(), environment.clone()));
+        tokio::spawn(scaling::run(self.clone(), environment.clone()));
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Scope, Slot>> {

@@ -10,11 +10,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engine::journal::Entry;
+use engine::journal::{Entry, Event, Outcome};
 
-use crate::error::Error;
+use crate::{error::Error, files, protocol::Head};
 
 const MEND: &str = "restore the file from a backup, or move it away to begin a new history";
+
+/// What the name of a journal that is to take the place of the present one ends with.
+const NEXT: &str = ".next";
+
+/// A journal that is to take the place of the present one.
+pub(crate) struct Prepared {
+    /// Name of its file.
+    pub(crate) name: String,
+    /// The copy of the present one, when that had what the new one has not.
+    pub(crate) kept: Option<PathBuf>,
+}
+
+/// Puts the journal that the state names in its place, and removes others that never got there: a crash came between.
+pub(crate) fn finish_switch(folder: &Path, named: Option<&str>) -> Result<(), Error> {
+    for entry in fs::read_dir(folder).map_err(Error::file("read", folder))?.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let name = name.to_string_lossy();
+        if !(name.starts_with("journal") && name.ends_with(NEXT)) {
+            continue;
+        }
+        if named == Some(&*name) {
+            fs::rename(&path, folder.join("journal.jsonl")).map_err(Error::file("move", &path))?;
+        } else {
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+    }
+    Ok(())
+}
 
 /// The journal, open for more.
 #[derive(Debug)]
@@ -25,6 +53,7 @@ pub(crate) struct Journal {
     end: u64,
     /// Digests of all entries, to recognise a repetition.
     known: HashSet<[u8; 16]>,
+    head: Head,
 }
 
 impl Journal {
@@ -48,7 +77,8 @@ impl Journal {
         if let Some(folder) = path.parent() {
             fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("open", path))?;
         }
-        Ok(Self { path: path.to_owned(), file, end: read.end as u64, known: read.known })
+        let head = read.entries.iter().fold(Head::default(), after);
+        Ok(Self { path: path.to_owned(), file, end: read.end as u64, known: read.known, head })
     }
 
     /// All entries, oldest first.
@@ -61,16 +91,11 @@ impl Journal {
     /// Adds an entry; durable before it returns. One that is there already is not added again. When the disk is full
     /// nothing of it stays.
     pub(crate) fn append(&mut self, entry: &Entry) -> Result<(), Error> {
-        let text =
-            serde_json::to_vec(entry).map_err(|error| Error::failed(format!("cannot write an entry: {error}")))?;
-        let digest = digest(&text);
+        let line = line(entry)?;
+        let digest: [u8; 16] = std::array::from_fn(|at| line[at]);
         if self.known.contains(&digest) {
             return Ok(());
         }
-        let mut line = digest.to_vec();
-        line.push(b' ');
-        line.extend_from_slice(&text);
-        line.push(b'\n');
         if let Err(error) = self.write(&line) {
             // What was written of it is torn and would be dropped at the next start anyway.
             if let Err(second) = self.file.set_len(self.end) {
@@ -80,6 +105,44 @@ impl Journal {
         }
         self.end += line.len() as u64;
         self.known.insert(digest);
+        self.head = after(std::mem::take(&mut self.head), entry);
+        Ok(())
+    }
+
+    /// What tells it from other journals of the environment.
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Writes the journal that is to take the place of this one beside it, durable before it returns, and says how it
+    /// is called. Where this one has more than the beginning of the new one, a copy of it is kept for good.
+    pub(crate) fn prepare(&self, entries: &[Entry]) -> Result<Prepared, Error> {
+        let dropped = !entries.starts_with(&self.read()?);
+        let kept = dropped.then(|| {
+            let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%6fZ");
+            self.path.with_file_name(format!("journal-{now}.jsonl"))
+        });
+        if let Some(kept) = &kept {
+            fs::copy(&self.path, kept).map_err(Error::file("write", kept))?;
+        }
+        let mut text = Vec::new();
+        for entry in entries {
+            text.extend(line(entry)?);
+        }
+        let name = format!("journal{}{NEXT}", &blake3::hash(&text).to_hex()[..16]);
+        files::replace(&self.path.with_file_name(&name), &text)?;
+        Ok(Prepared { name, kept })
+    }
+
+    /// Goes on with what was prepared, once the state says so.
+    pub(crate) fn switch(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        let (path, next) = (self.path.with_file_name("journal.jsonl"), self.path.with_file_name(&prepared.name));
+        let place = match fs::rename(&next, &path) {
+            Ok(()) => path,
+            // The next start puts it in its place.
+            Err(_) => next,
+        };
+        *self = Self::open(&place)?;
         Ok(())
     }
 
@@ -88,6 +151,35 @@ impl Journal {
         self.file.write_all(line)?;
         self.file.sync_data()
     }
+}
+
+/// An entry as it is written.
+fn line(entry: &Entry) -> Result<Vec<u8>, Error> {
+    let text = serde_json::to_vec(entry).map_err(|error| Error::failed(format!("cannot write an entry: {error}")))?;
+    let mut line = digest(&text).to_vec();
+    line.push(b' ');
+    line.extend_from_slice(&text);
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// The head of a journal with one more entry. Its digest takes in what every version of the agent writes alike.
+fn after(mut head: Head, entry: &Entry) -> Head {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(head.digest.as_bytes());
+    hasher.update(&entry.at.as_nanosecond().to_le_bytes());
+    hasher.update(&entry.deploy.to_le_bytes());
+    hasher.finalize().to_hex()[..32].clone_into(&mut head.digest);
+    head.entries += 1;
+    match &entry.event {
+        Event::Started(_) => (head.ended, head.unfinished) = (false, true),
+        Event::Ended(outcome) => {
+            (head.ended, head.unfinished) = (true, matches!(outcome, Outcome::RolledBack { .. }));
+        }
+        _ => {}
+    }
+    (head.deploy, head.fence) = (entry.deploy, entry.fence);
+    head
 }
 
 struct Parsed {
@@ -184,6 +276,49 @@ mod tests {
             assert_eq!(journal.read().unwrap(), [entry(1), entry(2)], "cut at {cut}");
             journal.append(&entry(4)).unwrap();
             assert_eq!(Journal::open(&path).unwrap().read().unwrap(), [entry(1), entry(2), entry(4)]);
+        }
+    }
+
+    #[test]
+    fn the_journal_of_others_takes_the_place_of_this_one_and_nothing_is_lost() {
+        let (folder, path) = journal_of(2);
+        let mut journal = Journal::open(&path).unwrap();
+        let longer = [entry(1), entry(2), entry(3)];
+        let prepared = journal.prepare(&longer).unwrap();
+        assert_eq!(prepared.kept, None, "it had the beginning of theirs");
+        finish_switch(folder.path(), Some("journal0123456789abcdef.next")).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().read().unwrap().len(), 2, "the state never said so");
+        let prepared = journal.prepare(&longer).unwrap();
+        finish_switch(folder.path(), Some(&prepared.name)).unwrap();
+        let mut journal = Journal::open(&path).unwrap();
+        assert_eq!(journal.read().unwrap(), longer, "a crash came between");
+        let (_other, other) = journal_of(3);
+        assert_eq!(journal.head(), Journal::open(&other).unwrap().head());
+        let prepared = journal.prepare(&[entry(1), entry(7)]).unwrap();
+        journal.switch(&prepared).unwrap();
+        let kept = prepared.kept.expect("two entries were not in theirs");
+        assert_eq!(Journal::open(&kept).unwrap().read().unwrap(), longer);
+        assert_eq!(journal.read().unwrap(), [entry(1), entry(7)]);
+        journal.append(&entry(8)).unwrap();
+        assert_eq!(Journal::open(&path).unwrap().head(), journal.head());
+    }
+
+    #[test]
+    fn the_head_says_how_the_last_deploy_stands() {
+        let (_folder, path) = journal_of(0);
+        let mut journal = Journal::open(&path).unwrap();
+        let start =
+            engine::journal::Start { kind: engine::journal::DeployKind::Deploy, by: "ada".to_owned(), previous: None };
+        let rolled_back = Outcome::RolledBack { reason: "errors".to_owned() };
+        let events = [
+            (Event::Started(start), (false, true)),
+            (Event::Ended(rolled_back), (true, true)),
+            (Event::Ended(Outcome::Succeeded), (true, false)),
+        ];
+        for (event, stands) in events {
+            journal.append(&Entry { event, ..entry(5) }).unwrap();
+            let head = journal.head();
+            assert_eq!((head.deploy, (head.ended, head.unfinished)), (5, stands));
         }
     }
 

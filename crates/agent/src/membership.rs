@@ -7,6 +7,7 @@ use stack::{ResourceName, Revision};
 use crate::members::{MemberHost, Members};
 
 /// The hosts of an environment as this host sees them. Kept by the peer link; an environment of one host has none.
+#[derive(Clone)]
 pub(crate) struct Membership {
     /// This host's name in the list.
     pub(crate) me: String,
@@ -61,6 +62,21 @@ impl Membership {
     /// The host that has the environment's data: the first that is not drained, whether or not it lives.
     pub(crate) fn data_host(&self) -> Option<&MemberHost> {
         self.members.hosts.iter().find(|host| !host.drained)
+    }
+
+    /// Whether every other host that has instances of a service has its share of the most, and one has any.
+    pub(crate) fn others_are_full(&self, service: &ResourceName, most: u32, revision: &Revision) -> bool {
+        let running: Vec<&MemberHost> = self.members.hosts.iter().filter(|host| !host.drained).collect();
+        let mut some = false;
+        for peer in self.peers.iter().filter(|peer| peer.alive && !peer.drained) {
+            let Some(place) = running.iter().position(|host| host.name == peer.name) else { continue };
+            let ready = peer.ready.get(revision).and_then(|services| services.get(service)).copied().unwrap_or(0);
+            if ready > 0 && ready < share(most, place, running.len()) {
+                return false;
+            }
+            some |= ready > 0;
+        }
+        some
     }
 
     /// This host's place among those that run instances, and how many those are; `None` while it is drained.

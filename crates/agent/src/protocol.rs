@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use engine::{
     desired::{Desired, Observed},
     journal::Entry,
-    target::{Fence, Task, TaskEnd},
+    target::{Fence, Level, Task, TaskEnd},
 };
 use serde::{Deserialize, Serialize};
 use stack::{AppName, EnvironmentName, ResourceName, Revision, ValuesId};
@@ -99,6 +99,13 @@ pub enum Call {
         /// Token.
         fence: Fence,
     },
+    /// `Target::level`. Answers `Done`.
+    Adopt {
+        /// What makes the host level with the others.
+        level: Box<Level>,
+        /// Token.
+        fence: Fence,
+    },
     /// Keeps a set of variable values, readable by the agent's user alone. Answers `Values`.
     /// The same values always get the same id on this host.
     PutValues {
@@ -119,6 +126,11 @@ pub enum Call {
         /// The whole list.
         members: Box<Members>,
     },
+    /// Catches up with the other hosts now, which the agent does by itself as well: takes over the journal and the
+    /// desired state of a majority, and brings what this host lacks of it. Answers `Level`.
+    Level,
+    /// How this host is, as its peers see it. Costs little. Answers `PeerState`.
+    PeerState,
     /// Promotes the present stage of a deploy: `Observed::promoted` says so until something else is wanted. Refused
     /// unless it is the newest deploy and has not ended. Answers `Done`.
     Promote {
@@ -185,6 +197,16 @@ pub enum Reply {
         /// Newest first, at most 100.
         runs: Vec<Run>,
     },
+    /// The host is level with the others.
+    Level {
+        /// What was done for it, in words; nothing when it was level already.
+        done: Vec<String>,
+    },
+    /// How a host is.
+    PeerState {
+        /// Boxed for size.
+        state: Box<PeerState>,
+    },
     /// The hosts of the environment.
     Members {
         /// This host's name in the list.
@@ -192,6 +214,46 @@ pub enum Reply {
         /// `None` for an environment of one host that was never told of others.
         members: Option<Box<Members>>,
     },
+}
+
+/// How a host is, as its peers see it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PeerState {
+    /// When its list of hosts was changed.
+    pub changed_at: Option<jiff::Timestamp>,
+    /// What is wanted on it.
+    pub desired: Desired,
+    /// Its journal.
+    pub head: Head,
+    /// How long its lease is still good, in milliseconds; `None` when nobody has it or it lapsed.
+    pub held_ms: Option<u64>,
+    /// How many ready instances it has of each service of each revision.
+    pub ready: BTreeMap<Revision, BTreeMap<ResourceName, u32>>,
+}
+
+/// What tells one journal of an environment from another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Token of the lease its last entry was written under.
+    pub fence: Fence,
+    /// The newest deploy.
+    pub deploy: u64,
+    /// It has an outcome.
+    pub ended: bool,
+    /// It still has to be finished or undone; see `engine::record::unfinished`.
+    pub unfinished: bool,
+    /// How many entries there are.
+    pub entries: u64,
+    /// Over all entries.
+    pub digest: String,
+}
+
+impl Head {
+    /// Its place among the journals of the environment's hosts: the last is the one that counts; see
+    /// `engine::group::merge::journals`.
+    pub fn rank(&self) -> (Fence, u64, bool, u64) {
+        (self.fence, self.deploy, self.ended, self.entries)
+    }
 }
 
 /// One run of a job or function.

@@ -130,16 +130,6 @@ impl Loaded {
         })
     }
 
-    /// How many instances of a service this host keeps.
-    pub(crate) fn replicas(service: &Service) -> u32 {
-        service.size.replicas.min
-    }
-
-    /// How many instances of all services this host keeps.
-    pub(crate) fn expected(&self) -> u32 {
-        self.resolved.stack.services.values().map(Self::replicas).sum()
-    }
-
     /// Whether somebody may connect to instances of a service.
     pub(crate) fn has_address(service: &Service) -> bool {
         service.port.is_some() || service.health.is_some() || service.ready.is_some()

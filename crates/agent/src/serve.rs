@@ -6,8 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, edge_process, error::Error, files, home::Home, host::Host, host_file::HostFile, launch, program, run, shim::limits, socket,
-    supervisor,
+    api, edge_process, environment::Environment, error::Error, files, home::Home, host::Host, host_file::HostFile,
+    launch, peers, program, run, scaling::Pace, shim::limits, socket, supervisor,
 };
 
 /// How long calls that are at work may take once the agent was told to end.
@@ -18,6 +18,15 @@ const LAST_ANSWERS: Duration = Duration::from_secs(5);
 pub struct Options {
     /// Its folder.
     pub home: Home,
+    /// How quickly numbers of instances follow the load.
+    pub pace: Pace,
+}
+
+impl Options {
+    /// An agent of the folder `home`, everything else as it should be.
+    pub fn at(home: Home) -> Self {
+        Self { home, pace: Pace::default() }
+    }
 }
 
 /// Runs the agent of a home until SIGTERM, SIGINT or `Shutdown`; instances go on without it.
@@ -39,7 +48,7 @@ pub fn main(options: Options) -> ExitCode {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build();
     let served =
         runtime.map_err(|error| Error::failed(format!("cannot start the runtime: {error}"))).and_then(|runtime| {
-            let served = runtime.block_on(serve(options.home));
+            let served = runtime.block_on(serve(options));
             // What still waits for a disk or a database is given up.
             runtime.shutdown_timeout(Duration::from_secs(1));
             served
@@ -53,7 +62,7 @@ pub fn main(options: Options) -> ExitCode {
     }
 }
 
-async fn serve(home: Home) -> Result<(), Error> {
+async fn serve(Options { home, pace }: Options) -> Result<(), Error> {
     let home = Home::at(std::path::absolute(home.path()).map_err(Error::file("find", home.path()))?);
     home.check_length()?;
     files::make_folder(home.path())?;
@@ -77,14 +86,21 @@ async fn serve(home: Home) -> Result<(), Error> {
     {
         tracing::warn!("the control group cannot be used for limits: {error}");
     }
-    let host = Host::open(home, PathBuf::from(program::OWN))?;
+    let host = Host::open(home, PathBuf::from(program::OWN), pace)?;
     // Everything that runs is found before anything is decided, so that the first route table is complete.
+    let mut hearing = Vec::new();
     for environment in host.environments() {
         run::finish_left(environment.clone()).await;
         let members = supervisor::adopt(&host, &environment).await;
-        host.attend(&environment, members);
+        host.meet(&environment);
+        if environment.membership().is_some_and(|known| !known.peers.is_empty()) {
+            hearing.push((environment, members));
+        } else {
+            host.attend(&environment, members);
+        }
     }
-    let edge = tokio::spawn(edge_process::run(host.clone()));
+    tokio::spawn(peers::listen(host.clone()));
+    let edge = tokio::spawn(begin(host.clone(), hearing));
     let socket = host.home.agent_socket();
     let listener = socket::bind(&socket).map_err(Error::file("listen on", &socket))?;
     if let Some(file) = HostFile::find(&host.home)? {
@@ -111,6 +127,16 @@ async fn serve(home: Home) -> Result<(), Error> {
     drop(edge.await);
     tracing::info!("the agent ends; instances go on");
     Ok(())
+}
+
+/// Begins what visitors see once the other hosts were heard, those of `hearing`: this host may have been away.
+async fn begin(host: Arc<Host>, hearing: Vec<(Arc<Environment>, Vec<supervisor::Member>)>) {
+    let environments: Vec<_> = hearing.iter().map(|(environment, _)| environment.clone()).collect();
+    peers::hear_first(&host, &environments).await;
+    for (environment, members) in hearing {
+        host.attend(&environment, members);
+    }
+    edge_process::run(host).await;
 }
 
 fn stop_on_signal(host: &Arc<Host>) -> Result<(), Error> {

@@ -30,6 +30,12 @@ struct Document {
     /// The deploy whose present stage a person promoted.
     #[serde(default)]
     promoted: Option<u64>,
+    /// The next token is larger than this one: other hosts of the environment gave it.
+    #[serde(default)]
+    floor: u64,
+    /// The file of the journal that took the place of the one before it.
+    #[serde(default)]
+    journal: Option<String>,
 }
 
 /// So many revisions that had visitors are remembered: pages that are still open ask for their files.
@@ -112,7 +118,7 @@ impl State {
         if let (LeaseState::Held(at), Some(lease)) = (self.lease(now), &self.document.lease) {
             return Err(TargetError::Locked { holder: lease.holder.clone(), expires_in_ms: millis(at - now) });
         }
-        let fence = self.document.fence + 1;
+        let fence = self.document.fence.max(self.document.floor) + 1;
         let document = Document { fence, lease: Some(lease(holder, ttl)), ..self.document.clone() };
         self.keep(document)?;
         self.lapses = Some(now + ttl);
@@ -154,13 +160,37 @@ impl State {
         if self.document.desired == *desired {
             return Ok(false);
         }
-        let now: Vec<Revision> =
-            desired.traffic.keys().filter(|one| !self.document.desired.traffic.contains_key(one)).cloned().collect();
-        let before = self.document.served.iter().filter(|one| !now.contains(one)).cloned();
-        let served = now.iter().cloned().chain(before).take(REMEMBERED).collect();
+        let served = self.served_after(desired);
         // Who promoted a stage has not promoted the next one.
         self.keep(Document { desired: desired.clone(), served, promoted: None, ..self.document.clone() })?;
         Ok(true)
+    }
+
+    /// Takes over what other hosts of the environment have, in one change with the journal in the file `journal`. The
+    /// present lease stays as it is; the next one has a token larger than `floor`.
+    pub(crate) fn take_over(&mut self, desired: Option<&Desired>, floor: Fence, journal: String) -> Result<(), Error> {
+        let mut document = self.document.clone();
+        document.floor = document.floor.max(floor.0);
+        document.journal = Some(journal);
+        if let Some(desired) = desired.filter(|desired| **desired != document.desired) {
+            document.served = self.served_after(desired);
+            document.promoted = None;
+            document.desired = desired.clone();
+        }
+        self.keep(document)
+    }
+
+    /// The file of the journal that took the place of the one before it.
+    pub(crate) fn journal(&self) -> Option<&str> {
+        self.document.journal.as_deref()
+    }
+
+    /// Revisions that had visitors, once those of `desired` have them.
+    fn served_after(&self, desired: &Desired) -> Vec<Revision> {
+        let had = &self.document.desired.traffic;
+        let now: Vec<Revision> = desired.traffic.keys().filter(|one| !had.contains_key(one)).cloned().collect();
+        let before = self.document.served.iter().filter(|one| !now.contains(one)).cloned();
+        now.iter().cloned().chain(before).take(REMEMBERED).collect()
     }
 
     /// Only what is on disk becomes true.

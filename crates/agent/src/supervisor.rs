@@ -171,9 +171,9 @@ fn reconcile(
         }
     }
     let seen = environment.instances();
-    dismiss(&desired, &revisions, known);
+    dismiss(environment, &desired, &revisions, known);
     for (revision, loaded) in &revisions {
-        for service in missing(loaded, known, &seen) {
+        for service in missing(environment, loaded, known, &seen) {
             match begin(host, environment, loaded, revision, &service, known) {
                 Ok(member) => {
                     environment.trouble(&format!("start {service}"), None);
@@ -191,14 +191,21 @@ fn reconcile(
 }
 
 /// Tells instances that are not wanted to leave: first those that use others, then those that are used.
-fn dismiss(desired: &Desired, revisions: &BTreeMap<&Revision, Arc<Loaded>>, known: &BTreeMap<String, Member>) {
+fn dismiss(
+    environment: &Environment,
+    desired: &Desired,
+    revisions: &BTreeMap<&Revision, Arc<Loaded>>,
+    known: &BTreeMap<String, Member>,
+) {
     let mut counts: BTreeMap<(&Revision, &ResourceName), u32> = BTreeMap::new();
     for member in known.values() {
         let record = &member.record;
         if desired.running.contains(&record.revision) {
             // A revision that cannot be read keeps what it has.
             let Some(loaded) = revisions.get(&record.revision) else { continue };
-            let wanted = loaded.service(&record.service).map_or(0, Loaded::replicas);
+            let wanted = loaded
+                .service(&record.service)
+                .map_or(0, |service| environment.replicas(&record.service, service, &record.revision));
             let count = counts.entry((&record.revision, &record.service)).or_default();
             if !member.leave.is_cancelled() {
                 *count += 1;
@@ -218,7 +225,12 @@ fn dismiss(desired: &Desired, revisions: &BTreeMap<&Revision, Arc<Loaded>>, know
 }
 
 /// The services of which an instance is to be started now: those that lack one and whose needs are ready.
-fn missing(loaded: &Loaded, known: &BTreeMap<String, Member>, seen: &BTreeMap<String, Instance>) -> Vec<ResourceName> {
+fn missing(
+    environment: &Environment,
+    loaded: &Loaded,
+    known: &BTreeMap<String, Member>,
+    seen: &BTreeMap<String, Instance>,
+) -> Vec<ResourceName> {
     let mut found = Vec::new();
     let ready = |name: &ResourceName| {
         seen.values().any(|instance| {
@@ -231,9 +243,10 @@ fn missing(loaded: &Loaded, known: &BTreeMap<String, Member>, seen: &BTreeMap<St
             .filter(|member| member.record.revision == loaded.revision && member.record.service == *name)
             .filter(|member| !member.leave.is_cancelled())
             .count();
-        let lacking = (Loaded::replicas(service) as usize).saturating_sub(alive);
+        let wanted = |name: &ResourceName, service| environment.replicas(name, service, &loaded.revision);
+        let lacking = (wanted(name, service) as usize).saturating_sub(alive);
         let needs = service.needs.iter().filter(|need| need.kind == Kind::Service);
-        let kept = |name: &ResourceName| loaded.service(name).is_ok_and(|service| Loaded::replicas(service) > 0);
+        let kept = |name: &ResourceName| loaded.service(name).is_ok_and(|service| wanted(name, service) > 0);
         if lacking > 0 && needs.clone().all(|need| !kept(&need.name) || ready(&need.name)) {
             found.extend(std::iter::repeat_n(name.clone(), lacking));
         }

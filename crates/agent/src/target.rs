@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use engine::{
     desired::{Desired, Observed},
     journal::Entry,
-    target::{Fence, Target, TargetError, Task, TaskEnd},
+    target::{Fence, Level, Target, TargetError, Task, TaskEnd},
 };
 use stack::Revision;
 
-use crate::{environment::Environment, error::Error, host::Host, members::Members, tasks};
+use crate::{environment::Environment, error::Error, host::Host, members::Members, scaling, tasks};
 
 /// One environment of one host, as the engine drives it.
 #[derive(Clone)]
@@ -116,6 +116,29 @@ impl Target for HostTarget {
         self.with_disk(|environment| Ok(environment.with_journal(|journal| journal.read())?)).await
     }
 
+    async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
+        let level = level.clone();
+        let kept = self
+            .with_disk(move |environment| {
+                let mut state = environment.state();
+                state.check(fence)?;
+                let mut entries = environment.with_journal(|journal| journal.read())?;
+                if entries.len() < level.keep {
+                    let reason = format!("its journal has {} entries and not {}", entries.len(), level.keep);
+                    return Err(TargetError::Failed { reason });
+                }
+                entries.truncate(level.keep);
+                entries.extend(level.entries);
+                Ok(environment.take_over(&mut state, &entries, level.desired.as_ref(), level.floor)?)
+            })
+            .await?;
+        if let Some(kept) = kept {
+            tracing::warn!(scope = %self.environment.scope, kept = %kept.display(), "gave up entries that the other hosts do not have");
+        }
+        self.environment.touch();
+        Ok(())
+    }
+
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
         let entry = entry.clone();
         self.with_disk(move |environment| {
@@ -143,12 +166,20 @@ pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed 
     for address in addresses.into_iter().flatten() {
         troubles.extend(refused(address).map(|reason| format!("visitors cannot come to {address}: {reason}")));
     }
+    if let Some(door) = edge.made.doors.get(&environment.scope) {
+        let reason = refused(door);
+        troubles.extend(reason.map(|reason| format!("the edges of the other hosts cannot come to {door}: {reason}")));
+    }
     if !desired.traffic.is_empty() {
         troubles.extend(edge.trouble.clone());
     }
     let unheard = addresses.is_some_and(|all| !all.is_empty() && all.iter().all(|address| refused(address).is_some()));
     let serving = if unheard { None } else { edge.made.serving.get(&environment.scope).cloned() };
-    let loaded = |revision: &Revision| Some((revision.clone(), environment.revisions.find(revision)?.expected()));
+    let loaded = |revision: &Revision| {
+        let loaded = environment.revisions.find(revision)?;
+        Some((revision.clone(), environment.expected(&loaded)))
+    };
+    let scaled = scaling::scaled(environment);
     Observed {
         expected: desired.running.iter().filter_map(loaded).collect(),
         instances: environment.instances().into_values().collect(),
@@ -158,6 +189,7 @@ pub(crate) async fn observe(host: &Host, environment: &Environment) -> Observed 
         troubles,
         lost: Vec::new(),
         promoted,
+        scaled,
         desired,
     }
 }

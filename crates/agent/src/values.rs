@@ -77,6 +77,12 @@ pub(crate) fn put(folder: &Path, key: &Key, mut values: Values) -> Result<Values
     Ok(id)
 }
 
+/// Keeps a set that another host of the environment gave, under the id it has there.
+pub(crate) fn keep(folder: &Path, id: &ValuesId, values: &Values) -> Result<(), Error> {
+    files::make_folder(&folder.join("values"))?;
+    files::replace_json(&path(folder, id), values)
+}
+
 /// A set that was kept.
 pub(crate) fn find(folder: &Path, id: &ValuesId) -> Result<Option<Values>, Error> {
     files::find_json(&path(folder, id), "remove it and deploy again")

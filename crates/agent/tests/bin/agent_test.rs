@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     match words.as_slice() {
-        ["agent", "--home", home] => agent::main(agent::Options { home: agent::home::Home::at(home) }),
+        ["agent", "--home", home] => agent::main(agent::Options::at(agent::home::Home::at(home))),
         ["agent", folder, spec] => play_agent(Path::new(folder), spec),
         ["edge", folder] => edge::main(folder.into(), edge::Options { workers: 1, ..edge::Options::default() }),
         ["web"] => web::serve(),

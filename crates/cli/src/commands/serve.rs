@@ -7,7 +7,7 @@ use crate::{context::Place, draw, exit::Exit, printer::Printer};
 /// The host's agent, in the foreground.
 pub(crate) fn agent(place: &Place) -> ExitCode {
     match place.home() {
-        Ok(home) => agent::main(agent::Options { home: agent::home::Home::at(home) }),
+        Ok(home) => agent::main(agent::Options::at(agent::home::Home::at(home))),
         Err(failure) => {
             draw::failure(&failure, Printer::new(false));
             Exit::Usage.into()

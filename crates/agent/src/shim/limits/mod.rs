@@ -12,4 +12,4 @@ mod usage;
 
 pub use group::Groups;
 pub use support::{Means, Support, prepare, support, sweep};
-pub use usage::{Usage, memory_around, usage};
+pub use usage::{Usage, cpu_around, memory_around, usage};

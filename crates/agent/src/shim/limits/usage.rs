@@ -54,6 +54,12 @@ pub fn memory_around(pid: u32) -> Option<u64> {
     groups.memory.or(groups.unified).as_deref().and_then(working_set)
 }
 
+/// Processor time that the control group of a process has used, whoever made it; `None` where it cannot be seen.
+pub fn cpu_around(pid: u32) -> Option<Duration> {
+    let group = Hierarchies::of(pid).unified?;
+    find_number(&group.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+}
+
 /// Memory of a group without inactive file cache, in bytes.
 fn working_set(group: &Path) -> Option<u64> {
     let number = |file: &str| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();

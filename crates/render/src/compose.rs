@@ -4,6 +4,8 @@ mod addresses;
 mod service;
 mod store;
 
+pub(crate) use addresses::database_name;
+
 use serde_json::{Map, Value, json};
 use stack::{Problems, Source};
 

@@ -1,6 +1,6 @@
 //! What a target cannot honour: each is an error that names the targets that can.
 
-use stack::{Kind, Problem};
+use stack::{DatabaseEngine, Kind, Problem};
 
 use crate::{Input, Target};
 
@@ -19,6 +19,9 @@ fn concerns_programs(kind: Kind) -> bool {
 fn can(target: Target, kind: Kind) -> bool {
     match target {
         Target::Compose => !matches!(kind, Kind::Topic | Kind::Table | Kind::Mail | Kind::Identity | Kind::Waf),
+        Target::Kubernetes => {
+            !matches!(kind, Kind::Topic | Kind::Table | Kind::Search | Kind::Mail | Kind::Identity | Kind::Waf)
+        }
     }
 }
 
@@ -56,7 +59,25 @@ pub(crate) fn check(target: Target, input: &Input) -> Vec<Problem> {
         let key = format!("environment.{}.rollout", input.resolved.name);
         found.push(refusal(target, &key, "a rollout in stages", &["kubernetes", "terraform"]));
     }
-    if target == Target::Compose {
+    for (name, cache) in &stack.caches {
+        if matches!(target, Target::Compose | Target::Kubernetes) && cache.shards > 1 {
+            found.push(refusal(target, &format!("cache.{name}.shards"), "shards", &["terraform"]));
+        }
+        if target == Target::Compose && cache.replicas > 0 {
+            found.push(refusal(target, &format!("cache.{name}.replicas"), "replicas", &["kubernetes", "terraform"]));
+        }
+    }
+    for (name, queue) in &stack.queues {
+        if target == Target::Compose && queue.replicas > 1 {
+            found.push(refusal(target, &format!("queue.{name}.replicas"), "members", &["kubernetes", "terraform"]));
+        }
+    }
+    for (name, database) in &stack.databases {
+        if target == Target::Kubernetes && database.url.is_none() && database.engine == DatabaseEngine::Sqlite {
+            found.push(refusal(target, &format!("database.{name}.engine"), "a file of one host", &["compose", "systemd"]));
+        }
+    }
+    if matches!(target, Target::Compose | Target::Kubernetes) {
         for (name, function) in &stack.functions {
             if let Some(trigger) = &function.on {
                 let key = format!("function.{name}.on.{}", trigger.on.kind);

@@ -20,7 +20,9 @@ mod edge;
 mod file;
 mod honours;
 mod input;
+mod kubernetes;
 mod program;
+mod scrape;
 mod target;
 mod yaml;
 
@@ -39,6 +41,7 @@ pub fn render(target: Target, input: &Input) -> Result<Rendered, Problems> {
     problems.extend(honours::check(target, input));
     let mut files = match target {
         Target::Compose => compose::render(input, &mut problems),
+        Target::Kubernetes => kubernetes::render(input, &mut problems),
     };
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let problems = input.options.settle(problems);

@@ -7,16 +7,19 @@ use std::{fmt, str::FromStr};
 pub enum Target {
     /// A compose file, with the Dockerfiles of what is built.
     Compose,
+    /// Kubernetes manifests, and a Helm chart of the same.
+    Kubernetes,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Target; 1] = [Target::Compose];
+    pub const ALL: [Target; 2] = [Target::Compose, Target::Kubernetes];
 
     /// The word for it on the command line, and the folder its files go to.
     pub fn as_str(self) -> &'static str {
         match self {
             Target::Compose => "compose",
+            Target::Kubernetes => "kubernetes",
         }
     }
 

@@ -32,10 +32,11 @@ fn whole(rendered: &Rendered) -> String {
 }
 
 /// Every target that a stack's environment is rendered for.
-const CASES: [(&str, &str, &[Target]); 3] = [
+const CASES: [(&str, &str, &[Target]); 4] = [
     ("jobsprint", "dev", &[Target::Compose]),
     ("jobsprint", "staging", &[Target::Compose]),
-    ("roastify", "production", &[Target::Compose]),
+    ("jobsprint", "production", &[Target::Kubernetes]),
+    ("roastify", "production", &[Target::Compose, Target::Kubernetes]),
 ];
 
 #[test]

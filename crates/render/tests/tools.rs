@@ -52,3 +52,43 @@ fn nginx_accepts_the_edge() {
         bench.nginx("edge/nginx.conf");
     }
 }
+
+// proves S2.8, S3.7-S3.12
+#[test]
+fn kubernetes_validates_and_kustomize_builds() {
+    let kubectl = bench::find("kubectl", "kubernetes-client");
+    for (stack, environment) in [("jobsprint", "production"), ("roastify", "production")] {
+        let bench = Bench::render(stack, environment, Target::Kubernetes);
+        let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
+        std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
+        run(Python::get().command("python").args(["-c", bench::VALIDATE]).arg(bench.path("whole.yaml")));
+    }
+}
+
+#[test]
+fn helm_lints_and_renders_the_chart_like_the_plain_files() {
+    for (stack, environment) in [("jobsprint", "production"), ("roastify", "production")] {
+        let bench = Bench::render(stack, environment, Target::Kubernetes);
+        let kubectl = bench::find("kubectl", "kubernetes-client");
+        let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
+        std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
+        let paths = ["chart", "helm.yaml", "whole.yaml"].map(|name| bench.path(name));
+        run(Python::get().command("python").args(["-c", bench::HELM]).args(paths));
+        run(Python::get().command("python").args(["-c", bench::VALIDATE]).arg(bench.path("helm.yaml")));
+    }
+}
+
+#[test]
+fn yamllint_finds_nothing() {
+    for (stack, environment, target) in [
+        ("jobsprint", "staging", Target::Compose),
+        ("jobsprint", "production", Target::Kubernetes),
+        ("roastify", "production", Target::Kubernetes),
+    ] {
+        let bench = Bench::render(stack, environment, target);
+        let rules = "{extends: default, rules: {line-length: disable, document-start: disable, comments: disable, comments-indentation: disable}}";
+        for file in bench.files(".yaml").iter().filter(|file| !file.to_string_lossy().contains("templates")) {
+            run(Python::get().command("yamllint").args(["--strict", "-d", rules]).arg(file));
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! | `database.main` | `DATABASE_URL` (the first database) and `MAIN_DATABASE_URL`; for PostgreSQL also `PGHOST`, `PGPORT`, `PGDATABASE`, `PGUSER`, `PGPASSWORD` and `PGSSLMODE` of the first |
 //! | `cache.redis` | `REDIS_URL` (the first cache) and `REDIS_CACHE_URL` |
 //! | `queue.mq` | `AMQP_URL` (the first queue) and `MQ_QUEUE_URL` |
-//! | `bucket.files` | `BUCKET_DIR` (the first bucket) and `FILES_BUCKET_DIR` |
+//! | `bucket.files` | `S3_BUCKET` (the first bucket) and `FILES_BUCKET`; to reach all: `S3_ENDPOINT`, `AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_DEFAULT_REGION` and `S3_FORCE_PATH_STYLE` |
 //! | `service.api` | `API_URL` |
 //! | `topic.orders` | `TOPIC_URL` (the first topic) and `ORDERS_TOPIC_URL` |
 
@@ -16,7 +16,7 @@ use std::{
 
 use stack::{Command, Database, DatabaseEngine, Kind, ResourceName, ResourceRef, Service};
 
-use crate::{error::Error, protocol::Scope, revision::Loaded, topics::Address};
+use crate::{buckets, error::Error, protocol::Scope, revision::Loaded, topics::Address};
 
 /// Where an environment's data lie and at which ports services call each other. Has no `Debug`: it holds passwords.
 #[derive(Clone)]
@@ -27,6 +27,8 @@ pub(crate) struct Place {
     pub(crate) internal: BTreeMap<ResourceName, u16>,
     /// Addresses of the servers the agent runs, with their passwords.
     pub(crate) servers: BTreeMap<ResourceRef, String>,
+    /// How its buckets are reached, with the key.
+    pub(crate) buckets: Option<buckets::Access>,
     /// Where programs publish.
     pub(crate) publishing: Option<Address>,
 }
@@ -162,8 +164,7 @@ fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bou
             bound.set_secret("AMQP_URL", name, "QUEUE_URL", store_url(loaded, need, place)?);
         }
         Kind::Bucket => {
-            let folder = place.data.join("buckets").join(name.as_str());
-            bound.set("BUCKET_DIR", name, "BUCKET_DIR", folder.display().to_string());
+            bind_bucket(loaded, name, place, bound)?;
         }
         Kind::Topic => {
             if let Some(address) = &place.publishing {
@@ -182,6 +183,26 @@ fn bind_need(loaded: &Loaded, need: &ResourceRef, place: &Place, bound: &mut Bou
             )));
         }
     }
+    Ok(())
+}
+
+/// The names that the SDKs of AWS look for, and those that many programs do.
+fn bind_bucket(loaded: &Loaded, name: &ResourceName, place: &Place, bound: &mut Bound) -> Result<(), Error> {
+    let missing = || Error::failed(format!("`bucket.{name}` is not open on this host yet; try again"));
+    let buckets::Access { endpoint, keys } = place.buckets.clone().ok_or_else(missing)?;
+    bound.secrets.push(keys.secret.clone());
+    for (variable, value) in [
+        ("AWS_ACCESS_KEY_ID", keys.access),
+        ("AWS_SECRET_ACCESS_KEY", keys.secret),
+        ("AWS_REGION", buckets::REGION.to_owned()),
+        ("AWS_DEFAULT_REGION", buckets::REGION.to_owned()),
+        ("AWS_ENDPOINT_URL_S3", endpoint.clone()),
+        ("S3_ENDPOINT", endpoint),
+        ("S3_FORCE_PATH_STYLE", "true".to_owned()),
+    ] {
+        bound.env.insert(variable.to_owned(), value);
+    }
+    bound.set("S3_BUCKET", name, "BUCKET", buckets::wire_name(loaded, name));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use stack::{ResourceName, Revision};
 
 use crate::{
     bindings::{self, Place},
+    buckets,
     error::Error,
     home::Home,
     internal::Internal,
@@ -35,8 +36,9 @@ pub fn context(home: &Home, scope: &Scope, revision: &Revision, service: &Resour
     let of = loaded.service(service)?;
     let internal = Internal::open(&folder.join("internal.json"))?.of(revision);
     let servers = Book::open(&folder)?.urls();
+    let buckets = buckets::access(&folder)?;
     let publishing = Publishing::open(&folder)?.address().clone();
-    let place = Place { data: folder.join("data"), internal, servers, publishing };
+    let place = Place { data: folder.join("data"), internal, servers, buckets, publishing };
     let mut env = bindings::of_service(scope, &loaded, of, &place)?.env;
     env.extend(topics::events_url(&loaded, service, place.publishing.as_ref()));
     env.insert("SLIPWAY_SERVICE".to_owned(), service.to_string());

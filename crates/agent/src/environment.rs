@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     bindings::Place,
+    buckets::Buckets,
     error::Error,
     files,
     functions::Functions,
@@ -45,6 +46,8 @@ pub(crate) struct Environment {
     pub(crate) revisions: Revisions,
     /// Its data services.
     pub(crate) services: Services,
+    /// Its buckets.
+    pub(crate) buckets: Buckets,
     /// Its functions.
     pub(crate) functions: Functions,
     /// Past runs of its jobs and functions.
@@ -77,6 +80,7 @@ impl Environment {
         journal::finish_switch(&folder, state.journal())?;
         let internal = Internal::open(&folder.join("internal.json"))?;
         let services = Services::open(&folder)?;
+        let buckets = Buckets::open(&folder)?;
         let functions = Functions::open(&folder)?;
         let history = History::open(&folder);
         let kept = Kept::find(&folder)?;
@@ -89,6 +93,7 @@ impl Environment {
             scope,
             folder,
             services,
+            buckets,
             functions,
             history,
             revisions: Revisions::default(),
@@ -159,7 +164,8 @@ impl Environment {
     pub(crate) fn place(&self, revision: &Revision) -> Place {
         let internal = self.internal().of(revision);
         let publishing = self.functions.publishing.address().clone();
-        Place { data: self.data(), internal, servers: self.services.book().urls(), publishing }
+        let buckets = self.buckets.access(self.membership().as_deref());
+        Place { data: self.data(), internal, servers: self.services.book().urls(), buckets, publishing }
     }
 
     /// The folder that outlives releases.

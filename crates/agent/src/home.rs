@@ -17,6 +17,7 @@
 //!     services.json                ports and passwords of data services, 0600 (services/)
 //!     services/<kind>-<name>/      shim of a data service; its data in data/<kind>-<name>/, its output in logs/<kind>.<name>/
 //!     members.json                 the hosts of the environment and their keys, 0600 (members.rs)
+//!     buckets.json                 ports and keys of buckets, 0600 (buckets/); their objects in data/bucket-<name>/
 //!     internal.json                ports at which a revision's services call each other
 //!     instances/<instance id>/     shim.json, exit.json, control.sock, instance.json
 //!     logs/<name>/                 output of all instances of a service, of all runs of a job or function

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    buckets,
     edge_process::Edge,
     environment::{self, Environment},
     error::Error,
@@ -86,6 +87,7 @@ impl Host {
                     environment.internal().keep(&host.ports);
                     environment.functions.publishing.keep(&host.ports);
                     environment.services.book().keep(&host.ports);
+                    environment.buckets.keep(&host.ports);
                     Slot::Open(Arc::new(environment))
                 }
                 Err(error) => {
@@ -136,6 +138,7 @@ impl Host {
         environment.internal().keep(&self.ports);
         environment.functions.publishing.keep(&self.ports);
         environment.services.book().keep(&self.ports);
+        environment.buckets.keep(&self.ports);
         let environment = Arc::new(environment);
         slots.insert(scope.clone(), Slot::Open(environment.clone()));
         drop(slots);
@@ -152,6 +155,7 @@ impl Host {
     /// Begins to look after an environment: its instances, its jobs, its lease.
     pub(crate) fn attend(self: &Arc<Self>, environment: &Arc<Environment>, members: Vec<supervisor::Member>) {
         tokio::spawn(services::run(self.clone(), environment.clone()));
+        tokio::spawn(buckets::run(self.clone(), environment.clone()));
         tokio::spawn(supervisor::run(self.clone(), environment.clone(), members));
         tokio::spawn(schedule::run(self.clone(), environment.clone()));
         tokio::spawn(functions::run(self.clone(), environment.clone()));

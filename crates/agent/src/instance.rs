@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     adoption,
     backoff::{Backoff, Next},
+    buckets,
     container::{self, Inside},
     environment::Environment,
     error::Error,
@@ -210,6 +211,7 @@ impl Life {
     async fn start(&mut self) -> Result<Running, Error> {
         let service = &self.record.service;
         services::wait_for_needs(&self.environment, &self.loaded, service, &self.leave).await?;
+        buckets::ensure(&self.host, &self.environment, &self.loaded).await?;
         if self.is_container() {
             container::remove(&self.environment, &self.record.id).await?;
         }

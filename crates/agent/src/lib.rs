@@ -23,6 +23,7 @@ mod adoption;
 mod api;
 mod backoff;
 mod bindings;
+mod buckets;
 pub mod client;
 mod clock;
 mod command;

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, edge_process, environment::Environment, error::Error, files, home::Home, host::Host, host_file::HostFile,
+    api, buckets, edge_process, environment::Environment, error::Error, files, home::Home, host::Host, host_file::HostFile,
     launch, peers, program, run, scaling::Pace, shim::limits, socket, supervisor,
 };
 
@@ -35,7 +35,7 @@ impl Options {
 /// chooses what, as in `debug` or `agent=debug,warn`.
 pub fn main(options: Options) -> ExitCode {
     let filter = std::env::var("SLIPWAY_LOG").ok().and_then(|filter| EnvFilter::try_new(filter).ok());
-    let filter = filter.unwrap_or_else(|| EnvFilter::new("info"));
+    let filter = filter.unwrap_or_else(|| EnvFilter::new("info,s3s=off"));
     // An agent inside another program's tests may find a subscriber there already.
     let _set = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -125,6 +125,7 @@ async fn serve(Options { home, pace }: Options) -> Result<(), Error> {
         () = late => tracing::warn!("calls are left unanswered"),
     }
     drop(edge.await);
+    buckets::finish(&host, LAST_ANSWERS).await;
     tracing::info!("the agent ends; instances go on");
     Ok(())
 }

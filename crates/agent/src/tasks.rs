@@ -4,7 +4,7 @@ use engine::target::{Fence, TargetError, Task, TaskEnd};
 use stack::{Kind, ResourceName, Revision};
 
 use crate::{
-    bindings, container, databases,
+    bindings, buckets, container, databases,
     error::Error,
     preflight,
     protocol::source_name,
@@ -62,6 +62,7 @@ async fn turn(target: &HostTarget, fence: Fence) -> Result<tokio::sync::MutexGua
 async fn serve(target: &HostTarget, revision: &Revision) -> Result<std::sync::Arc<Loaded>, Error> {
     let loaded = load(target, revision).await?;
     services::ensure(&target.host, &target.environment, &loaded).await?;
+    buckets::ensure(&target.host, &target.environment, &loaded).await?;
     Ok(loaded)
 }
 

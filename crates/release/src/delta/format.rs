@@ -103,6 +103,8 @@ pub(super) struct Segment {
     pub(super) length: u64,
     /// Bytes as they travel.
     pub(super) packed: u64,
+    /// They are a script over the prefix (see `script`), so long; 0 when they are the content itself.
+    pub(super) script: u64,
     /// What the receiver has and the segment resembles, one after the other.
     pub(super) prefix: Vec<Piece>,
 }

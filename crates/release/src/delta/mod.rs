@@ -2,7 +2,7 @@
 //!
 //! The sender says which releases the receiver has; what they share with the new one is left out. The rest is one
 //! sequence of bytes (documents, then files, each with its size), cut into segments, each compressed by zstd with the
-//! earlier content of the same paths as prefix. The receiver has that content too, in its own store, and believes
+//! earlier content of the same paths as prefix, or as a script over it (`script`), whatever is shorter. The receiver has that content too, in its own store, and believes
 //! nothing: sizes are bounded before memory or disk is taken, and every file is compared with its digest before the
 //! release appears, whole or not at all.
 //!
@@ -18,6 +18,7 @@
 
 mod format;
 mod read;
+mod script;
 mod write;
 
 pub use read::DeltaError;

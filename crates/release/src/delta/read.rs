@@ -13,6 +13,7 @@ use super::{
     format::{
         Form, Header, LARGEST_DOCUMENT, LARGEST_HEADER, LARGEST_PREFIX, LARGEST_SEGMENT, MAGIC, Name, Part, Segment,
     },
+    script,
     write::read_prefix,
 };
 use crate::{Content, Manifest, SiteIndex, Store, StoreError, assemble, digest::BLOCK, durable, record, store, tree};
@@ -167,24 +168,34 @@ impl Store {
         })?;
         let broken = |error: io::Error| malformed(format!("it cannot be decompressed: {error}"));
         let packed = io::BufReader::new(from.take(segment.packed));
-        let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(packed, &prefix).map_err(broken)?;
+        let beside: &[u8] = if segment.script > 0 { &[] } else { &prefix };
+        let mut decoder = zstd::stream::read::Decoder::with_ref_prefix(packed, beside).map_err(broken)?;
         decoder.window_log_max(segment.window_log()).map_err(broken)?;
         let mut decoder = decoder.single_frame();
-        let mut block = vec![0; BLOCK];
-        let mut left = segment.length;
-        loop {
-            let length = decoder.read(&mut block).map_err(broken)?;
-            if length as u64 > left {
-                return Err(malformed("a segment is longer than it says"));
+        if segment.script > 0 {
+            let mut script = Vec::new();
+            (&mut decoder).take(segment.script + 1).read_to_end(&mut script).map_err(broken)?;
+            let length = usize::try_from(segment.length).unwrap_or(usize::MAX);
+            let content = (script.len() as u64 == segment.script).then(|| script::read(&prefix, &script, length));
+            let content = content.flatten().ok_or_else(|| malformed("a segment is no script"))?;
+            sink.take(&content)?;
+        } else {
+            let mut block = vec![0; BLOCK];
+            let mut left = segment.length;
+            loop {
+                let length = decoder.read(&mut block).map_err(broken)?;
+                if length as u64 > left {
+                    return Err(malformed("a segment is longer than it says"));
+                }
+                if length == 0 {
+                    break;
+                }
+                left -= length as u64;
+                sink.take(&block[..length])?;
             }
-            if length == 0 {
-                break;
+            if left > 0 {
+                return Err(malformed("a segment is shorter than it says"));
             }
-            left -= length as u64;
-            sink.take(&block[..length])?;
-        }
-        if left > 0 {
-            return Err(malformed("a segment is shorter than it says"));
         }
         // whatever follows the frame belongs to nobody
         let mut rest = decoder.finish();
@@ -238,7 +249,8 @@ fn check_header(header: &Header) -> Result<(), DeltaError> {
     }
     for segment in &header.segments {
         let prefix = segment.prefix_length().unwrap_or(u64::MAX);
-        if segment.length == 0 || segment.length > LARGEST_SEGMENT || prefix > LARGEST_PREFIX {
+        let longest = segment.length.max(segment.script);
+        if segment.length == 0 || longest > LARGEST_SEGMENT || prefix > LARGEST_PREFIX {
             return Err(malformed("a segment or its prefix is too long"));
         }
         if !segment.prefix.iter().all(|piece| is_name(&piece.name)) {

@@ -9,8 +9,9 @@ use std::{
 
 use stack::{AppName, ReleaseId};
 
-use super::format::{
-    Form, Header, LARGEST_DOCUMENT, LARGEST_PREFIX, LARGEST_SEGMENT, MAGIC, Name, Part, Piece, Segment,
+use super::{
+    format::{Form, Header, LARGEST_DOCUMENT, LARGEST_PREFIX, LARGEST_SEGMENT, MAGIC, Name, Part, Piece, Segment},
+    script,
 };
 use crate::{Content, Manifest, Record, Store, StoreError, check::site_index, compress::Coding, digest::in_parallel};
 
@@ -21,9 +22,15 @@ const TOGETHER: u64 = 8 << 20;
 /// A larger file is cut, and each part has so much of the earlier file around the same place as prefix.
 const AROUND: u64 = (LARGEST_PREFIX - LARGEST_SEGMENT) / 2;
 
-/// How hard zstd tries. With the earlier content as prefix most bytes are one long match, so trying hard costs little.
+/// How hard zstd tries. Measured on a program of 28 MB: a script of 9 MB takes 0.4 s at level 12 and 3.4 s at 19 and is
+/// 13 % shorter then; without a prefix 6 is where more time buys little.
 const LEVEL_WITH_PREFIX: i32 = 9;
 const LEVEL: i32 = 6;
+const LEVEL_OF_SCRIPT: i32 = 12;
+const LEVEL_OF_SHORT: i32 = 19;
+
+/// A script up to this length is worth every effort.
+const SHORT_SCRIPT: usize = 2 << 20;
 
 /// Bytes of a block: what a small file takes on disk.
 const BLOCK: u64 = 4096;
@@ -84,9 +91,10 @@ impl Delta {
             segments.iter().scan(0, |at, segment| Some(std::mem::replace(at, *at + segment.length))).collect();
         for wave in (0..segments.len()).collect::<Vec<_>>().chunks(threads.max(1)) {
             let done = in_parallel(wave.len(), threads, |index| self.pack(wave[index], starts[wave[index]]));
-            for (index, bytes) in wave.iter().zip(done) {
-                let bytes = bytes?;
+            for (index, packed_segment) in wave.iter().zip(done) {
+                let (bytes, script) = packed_segment?;
                 segments[*index].packed = bytes.len() as u64;
+                segments[*index].script = script;
                 packed.write_all(&bytes)?;
             }
         }
@@ -110,24 +118,41 @@ impl Delta {
         to.flush()
     }
 
-    /// One segment, compressed.
-    fn pack(&self, index: usize, start: u64) -> io::Result<Vec<u8>> {
+    /// One segment, compressed, and the length of its script if it is one.
+    fn pack(&self, index: usize, start: u64) -> io::Result<(Vec<u8>, u64)> {
         let segment = &self.segments[index];
+        let content = self.content(start, segment.length)?;
         let prefix = read_prefix(&self.store, &self.app, segment)?;
-        let level = if prefix.is_empty() { LEVEL } else { LEVEL_WITH_PREFIX };
-        let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), level, &prefix)?;
-        encoder.window_log(segment.window_log())?;
-        encoder.long_distance_matching(!prefix.is_empty())?;
-        encoder.include_checksum(false)?;
-        encoder.set_pledged_src_size(Some(segment.length))?;
-        let (mut at, end) = (0, start + segment.length);
+        if prefix.is_empty() {
+            return Ok((compress(&content, &prefix, LEVEL, segment)?, 0));
+        }
+        let script = script::write(&prefix, &content);
+        // where much is new, or little is there at all, the compressor may do better by itself
+        let doubtful = script.len() > content.len() / 2 || content.len() <= SMALL as usize;
+        let plain = if doubtful { Some(compress(&content, &prefix, LEVEL_WITH_PREFIX, segment)?) } else { None };
+        if script.len() > content.len() || script.len() as u64 > LARGEST_SEGMENT {
+            if let Some(plain) = plain {
+                return Ok((plain, 0));
+            }
+        }
+        let level = if script.len() <= SHORT_SCRIPT { LEVEL_OF_SHORT } else { LEVEL_OF_SCRIPT };
+        let length = script.len() as u64;
+        let script = compress(&script, &[], level, segment)?;
+        match plain {
+            Some(plain) if plain.len() <= script.len() => Ok((plain, 0)),
+            _ => Ok((script, length)),
+        }
+    }
+
+    /// A stretch of the sequence of all parts.
+    fn content(&self, start: u64, length: u64) -> io::Result<Vec<u8>> {
+        let (mut at, end, mut content) = (0, start + length, Vec::new());
         for part in &self.parts {
             let (from, to) = (start.max(at), end.min(at + part.size));
             if from < to {
                 let mut file = File::open(path(&self.store, &self.app, &part.name))?;
                 file.seek(io::SeekFrom::Start(from - at))?;
-                let copied = io::copy(&mut file.take(to - from), &mut encoder)?;
-                if copied != to - from {
+                if file.take(to - from).read_to_end(&mut content)? as u64 != to - from {
                     return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a file of the release is too short"));
                 }
             }
@@ -136,8 +161,18 @@ impl Delta {
                 break;
             }
         }
-        encoder.finish()
+        Ok(content)
     }
+}
+
+fn compress(bytes: &[u8], prefix: &[u8], level: i32, segment: &Segment) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::with_ref_prefix(Vec::new(), level, prefix)?;
+    encoder.window_log(segment.window_log())?;
+    encoder.long_distance_matching(!prefix.is_empty())?;
+    encoder.include_checksum(false)?;
+    encoder.set_pledged_src_size(Some(bytes.len() as u64))?;
+    encoder.write_all(bytes)?;
+    encoder.finish()
 }
 
 /// Where a piece of content lies in a store.
@@ -249,13 +284,16 @@ impl Base {
 /// Cuts the sequence of all parts into segments, each with the prefix it resembles.
 fn cut(parts: &[(Part, String)], bases: &[Base]) -> Vec<Segment> {
     let mut segments = Vec::new();
-    let mut group = Segment { length: 0, packed: 0, prefix: Vec::new() };
+    let mut group = Segment { length: 0, packed: 0, script: 0, prefix: Vec::new() };
     let mut used = HashSet::new();
     for (part, path) in parts {
         let alike = bases.iter().map(|base| base.like(part, path)).find(|found| !found.is_empty()).unwrap_or_default();
         if part.size <= SMALL {
             if group.length + part.size > TOGETHER {
-                segments.push(std::mem::replace(&mut group, Segment { length: 0, packed: 0, prefix: Vec::new() }));
+                segments.push(std::mem::replace(
+                    &mut group,
+                    Segment { length: 0, packed: 0, script: 0, prefix: Vec::new() },
+                ));
                 used.clear();
             }
             group.length += part.size;
@@ -268,7 +306,8 @@ fn cut(parts: &[(Part, String)], bases: &[Base]) -> Vec<Segment> {
             continue;
         }
         if group.length > 0 {
-            segments.push(std::mem::replace(&mut group, Segment { length: 0, packed: 0, prefix: Vec::new() }));
+            segments
+                .push(std::mem::replace(&mut group, Segment { length: 0, packed: 0, script: 0, prefix: Vec::new() }));
             used.clear();
         }
         let mut at = 0;
@@ -281,7 +320,7 @@ fn cut(parts: &[(Part, String)], bases: &[Base]) -> Vec<Segment> {
                 Piece { name: name.clone(), from, length: to - from }
             });
             let prefix = prefix.into_iter().filter(|piece| piece.length > 0).collect();
-            segments.push(Segment { length, packed: 0, prefix });
+            segments.push(Segment { length, packed: 0, script: 0, prefix });
             at += length;
         }
     }

@@ -5,7 +5,7 @@ use std::{io, os::fd::AsRawFd, path::Path};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{body::{Body, Incoming}, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 
@@ -53,6 +53,16 @@ pub(crate) async fn send(
     uri: &str,
     body: impl Into<Bytes>,
 ) -> Result<Response<Incoming>, String> {
+    send_body(path, method, uri, Full::new(body.into())).await
+}
+
+/// [`send`] with a body that may be made while it is sent.
+pub(crate) async fn send_body<B>(path: &Path, method: Method, uri: &str, body: B) -> Result<Response<Incoming>, String>
+where
+    B: Body + Send + Sync + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream = connect(path).map_err(|error| plain(&error))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     // Ends when the answer has been read or dropped.
@@ -62,7 +72,7 @@ pub(crate) async fn send(
         .uri(uri)
         .header(header::HOST, "slipway")
         .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::new(body.into()))
+        .body(Box::pin(body))
         .map_err(|error| error.to_string())?;
     sender.send_request(request).await.map_err(|error| error.to_string())
 }

@@ -128,12 +128,11 @@ impl Delta {
         }
         let script = script::write(&prefix, &content);
         // where much is new, or little is there at all, the compressor may do better by itself
-        let doubtful = script.len() > content.len() / 2 || content.len() <= SMALL as usize;
+        let doubtful = script.len() > content.len() / 2 || content.len() as u64 <= SMALL;
         let plain = if doubtful { Some(compress(&content, &prefix, LEVEL_WITH_PREFIX, segment)?) } else { None };
-        if script.len() > content.len() || script.len() as u64 > LARGEST_SEGMENT {
-            if let Some(plain) = plain {
-                return Ok((plain, 0));
-            }
+        let useless = script.len() > content.len() || script.len() as u64 > LARGEST_SEGMENT;
+        if let (true, Some(plain)) = (useless, &plain) {
+            return Ok((plain.clone(), 0));
         }
         let level = if script.len() <= SHORT_SCRIPT { LEVEL_OF_SHORT } else { LEVEL_OF_SCRIPT };
         let length = script.len() as u64;

@@ -16,6 +16,7 @@ use stack::{AppName, EnvironmentName, ResourceName, ResourceRef};
 
 use crate::{
     error::Error,
+    exec, functions,
     health,
     host::Host,
     peers,
@@ -34,6 +35,7 @@ pub(crate) fn router(host: Arc<Host>) -> Router {
     Router::new()
         .route("/v1/call", post(call))
         .route("/v1/logs", get(logs))
+        .route("/v1/exec", post(exec::serve))
         .route("/v1/health", get(report))
         .layer(axum::extract::DefaultBodyLimit::max(LARGEST))
         .merge(upload::routes())
@@ -100,6 +102,10 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
             let runs = host.find(&scope)?.map_or_else(Vec::new, |environment| schedule::runs(&environment));
             Ok(Reply::Runs { runs })
         }
+        (Call::DeadLetters, Some(scope)) => {
+            let folder = host.find(&scope)?.map(|environment| environment.functions.sources.dead());
+            Ok(Reply::DeadLetters { letters: folder.as_deref().map(functions::dead_letters).unwrap_or_default() })
+        }
         (Call::Members, Some(scope)) => {
             let known = host.find(&scope)?.and_then(|environment| environment.membership());
             let me = known.as_ref().map(|known| known.me.clone());
@@ -148,6 +154,10 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
             return Ok(Reply::Values { id });
         }
         Call::PutMembers { me, members } => target.put_members(me, *members).await?,
+        Call::Start { name, event } => {
+            return Ok(Reply::Started { id: functions::start(host, &target.environment, &name, event)? });
+        }
+        Call::Redeliver { function } => functions::redeliver(host, &target.environment, function)?,
         Call::Promote { deploy } => target.promote(deploy).await?,
         Call::Info
         | Call::Scopes
@@ -155,6 +165,7 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
         | Call::Observe
         | Call::Journal
         | Call::Runs
+        | Call::DeadLetters
         | Call::Members
         | Call::PeerState
         | Call::Level => {}

@@ -217,6 +217,15 @@ impl Container<'_> {
     }
 }
 
+/// Lets a command run in the container of an instance: its command line becomes that of the engine's client.
+pub(crate) fn attach(environment: &Environment, id: &str, spec: &mut Spec) {
+    let fixed = [container::PROGRAM, "exec", "--interactive"].map(str::to_owned);
+    let command = std::mem::take(&mut spec.argv);
+    spec.argv = fixed.into_iter().chain([name(environment, id)]).chain(command).collect();
+    spec.cwd = environment.data();
+    spec.env.retain(|name, _| steers(name));
+}
+
 /// A folder of the host under the same path in a container.
 fn mount(folder: &Path) -> Result<String, Error> {
     let path = folder.display().to_string();

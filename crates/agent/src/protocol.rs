@@ -2,6 +2,7 @@
 //!
 //! - `POST /v1/call` with a [`Request`] answers 200 and a [`Reply`], or 400 to 500 and a
 //!   [`TargetError`](engine::target::TargetError).
+//! - `POST /v1/exec` runs a command, see [`ExecRequest`](crate::ExecRequest).
 //! - `GET /v1/logs?app=A&environment=E[&service=S][&lines=N][&follow=true]` streams [`LogLine`]s as JSON lines.
 
 use std::collections::BTreeMap;
@@ -116,6 +117,20 @@ pub enum Call {
     },
     /// Past runs of jobs and functions, newest first. Answers `Runs`.
     Runs,
+    /// Starts a job or function now, in the release whose schedules are in effect. Answers `Started`.
+    Start {
+        /// As in `job.match`.
+        name: stack::ResourceRef,
+        /// The event it gets: a CloudEvent, or the data of one.
+        event: Option<serde_json::Value>,
+    },
+    /// Events that functions failed to take. Answers `DeadLetters`.
+    DeadLetters,
+    /// Tries the dead letters of a function again; those that fail once more stay. Answers `Done` at once.
+    Redeliver {
+        /// As in `parse`.
+        function: ResourceName,
+    },
     /// The hosts of the environment. Answers `Members`.
     Members,
     /// Replaces the list of hosts; durable before the answer. A list that is older than the host's own is refused, the
@@ -192,9 +207,19 @@ pub enum Reply {
         /// Under this id.
         id: ValuesId,
     },
+    /// A run began.
+    Started {
+        /// Its id.
+        id: String,
+    },
+    /// Events that functions failed to take.
+    DeadLetters {
+        /// Oldest first.
+        letters: Vec<DeadLetter>,
+    },
     /// Runs of jobs and functions.
     Runs {
-        /// Newest first, at most 100.
+        /// Newest first, at most 100 of each.
         runs: Vec<Run>,
     },
     /// The host is level with the others.

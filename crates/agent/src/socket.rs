@@ -77,6 +77,22 @@ where
     sender.send_request(request).await.map_err(|error| error.to_string())
 }
 
+/// Sends one request whose body streams, and returns the answer once its head has arrived.
+pub(crate) async fn stream<B>(path: &Path, method: Method, uri: &str, body: B) -> Result<Response<Incoming>, String>
+where
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = connect(path).map_err(|error| plain(&error))?;
+    // The body is boxed so that the caller need not keep still.
+    let body = Box::pin(body);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    tokio::spawn(connection);
+    let request = Request::builder().method(method).uri(uri).header(header::HOST, "slipway").body(body);
+    sender.send_request(request.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())
+}
+
 /// An I/O error as a person says it: `connection refused`, not `Connection refused (os error 111)`.
 pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();

@@ -17,6 +17,7 @@
 //! `queue` and `http` bring events to `delivery`; `runner` looks after all of them.
 
 mod answer;
+mod asked;
 mod cursor;
 mod dead;
 mod delivery;
@@ -30,7 +31,7 @@ mod state;
 mod subscription;
 
 pub(crate) use dead::all as dead_letters;
-pub(crate) use delivery::Receiver;
+pub(crate) use asked::{redeliver, start};
 pub(crate) use event::CloudEvent;
 pub(crate) use runner::run;
 pub(crate) use sources::emit;

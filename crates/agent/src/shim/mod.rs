@@ -23,6 +23,7 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode};
 
+mod attach;
 mod begin;
 mod child;
 pub mod control;
@@ -38,6 +39,7 @@ mod spec;
 mod stage;
 mod supervise;
 
+pub(crate) use attach::{Attached, attach};
 pub use error::{Refusal, ShimError};
 pub use record::{Ending, Exit, Record};
 pub use running::{Adopted, Orphan, Running, Waited, adopt, reshim, start};

@@ -14,7 +14,7 @@ use super::{
     failure::{of_io, of_task},
     fetch::Preconditions,
     index::Condition,
-    receive::{Draft, check_room, receive},
+    receive::{Draft, Received, check_room, receive},
     send::send,
     store::{Content, Store, Stored, new_id, now, settle, sync_folder},
     sums::{self, Digested, Wanted, hex},
@@ -121,7 +121,8 @@ pub(super) async fn part(api: &Api, request: S3Request<UploadPartInput>) -> S3Re
     let body = input.body.ok_or(S3ErrorCode::IncompleteBody)?;
     let (id, draft) = store.draft();
     let permit = store.bodies.acquire().await;
-    let (size, found) = receive(&draft, body, length(input.content_length), wanted.digest()).await?;
+    let Received { draft, size, found } =
+        receive(draft, body, length(input.content_length), wanted.digest()).await?;
     drop(permit);
     let trailers = request.trailing_headers.and_then(|trailers| trailers.take());
     wanted.check(&found, trailers.as_ref())?;
@@ -159,7 +160,8 @@ pub(super) async fn part_copy(
     let (id, draft) = store.draft();
     let permit = store.bodies.acquire().await;
     let body = send(file, entry.archived, range.start, range.end);
-    let (size, found) = receive(&draft, body, Some(range.end - range.start), Wanted::default().digest()).await?;
+    let Received { draft, size, found } =
+        receive(draft, body, Some(range.end - range.start), Wanted::default().digest()).await?;
     drop(permit);
     let part = keep_part(&store, &upload, input.part_number, (id, draft), size, &found).await?;
     let result = CopyPartResult {
@@ -295,15 +297,15 @@ impl Completion {
         let etag = sums::etag_of_parts(parts.iter().map(|part| part.etag.as_str()))?;
         let (id, draft) = store.draft();
         let permit = store.bodies.acquire().await;
-        let (folder, path) = (store.clone(), draft.path().to_owned());
-        let joined = tokio::task::spawn_blocking(move || -> S3Result<Option<Digested>> {
+        let folder = store.clone();
+        let joined = tokio::task::spawn_blocking(move || {
             check_room(&folder.folder, size)?;
             let opened = parts.iter().map(|part| folder.open_file(&part.file));
-            let found = join(opened, &path, &wanted).map_err(of_io("put the parts together"))?;
+            let found = join(opened, draft.path(), &wanted).map_err(of_io("put the parts together"))?;
             found.as_ref().map_or(Ok(()), |found| wanted.check(found, None))?;
-            Ok(found)
+            Ok::<_, S3Error>((draft, found))
         });
-        let found = joined.await.map_err(of_task)??;
+        let (draft, found) = joined.await.map_err(of_task)??;
         drop(permit);
         let mut meta = upload.meta();
         meta.sums = found.map(|found| found.sums).unwrap_or_default();

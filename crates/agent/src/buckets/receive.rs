@@ -60,6 +60,7 @@ impl Drop for Draft {
 
 /// What writes and computes.
 struct Writer {
+    draft: Draft,
     file: fs::File,
     digest: Digest,
     size: u64,
@@ -76,22 +77,29 @@ impl Writer {
     }
 }
 
-/// Writes a body into a new file, durable when it returns. Returns its size and sums.
+/// A body that is a file now.
+pub(super) struct Received {
+    pub(super) draft: Draft,
+    pub(super) size: u64,
+    pub(super) found: Digested,
+}
+
+/// Writes a body into a new file, durable when it returns.
 ///
-/// Fails, and leaves the draft to be dropped, when the body ends early, is not what the client signed, or does not fit.
+/// Fails, and leaves no file, when the body ends early, is not what the client signed, or does not fit.
 pub(super) async fn receive(
-    draft: &Draft,
+    draft: Draft,
     mut body: impl Stream<Item = Result<Bytes, StdError>> + Unpin,
     length: Option<u64>,
     digest: Digest,
-) -> S3Result<(u64, Digested)> {
-    let path = draft.path().to_owned();
+) -> S3Result<Received> {
+    // The draft goes wherever the file is made: so it is removed also when nobody waits for that any more.
     let mut writing: JoinHandle<S3Result<Writer>> = tokio::task::spawn_blocking(move || {
-        if let (Some(length), Some(folder)) = (length, path.parent()) {
+        if let (Some(length), Some(folder)) = (length, draft.path().parent()) {
             check_room(folder, length)?;
         }
-        let file = fs::File::create_new(&path).map_err(of_io("make a file"))?;
-        Ok(Writer { file, digest, size: 0 })
+        let file = fs::File::create_new(draft.path()).map_err(of_io("make a file"))?;
+        Ok(Writer { draft, file, digest, size: 0 })
     });
     loop {
         let (block, ended) = next_block(&mut body).await?;
@@ -108,7 +116,7 @@ pub(super) async fn receive(
             if length.is_some_and(|length| length != writer.size) {
                 return Err(S3ErrorCode::IncompleteBody.into());
             }
-            return Ok((writer.size, writer.digest.finish()));
+            return Ok(Received { draft: writer.draft, size: writer.size, found: writer.digest.finish() });
         }
     }
 }
@@ -166,7 +174,8 @@ mod tests {
     use super::*;
     use crate::buckets::sums::{Wanted, hex};
 
-    async fn receive_all(draft: &Draft, chunks: Vec<Result<Bytes, StdError>>, length: u64) -> S3Result<(u64, Digested)> {
+    async fn receive_all(path: &Path, chunks: Vec<Result<Bytes, StdError>>, length: u64) -> S3Result<Received> {
+        let draft = Draft::new(path.to_owned());
         receive(draft, stream::iter(chunks), Some(length), Wanted::default().digest()).await
     }
 
@@ -174,23 +183,25 @@ mod tests {
     async fn what_arrives_is_the_file_and_what_breaks_off_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
-        let draft = Draft::new(path.clone());
         let chunk = Bytes::from(vec![7; 300_000]);
-        let (size, found) = receive_all(&draft, (0..10).map(|_| Ok(chunk.clone())).collect(), 3_000_000).await.unwrap();
-        draft.keep();
-        assert_eq!((size, fs::metadata(&path).unwrap().len()), (3_000_000, 3_000_000));
-        assert_eq!(hex(&found.md5).len(), 32);
+        let received = receive_all(&path, (0..10).map(|_| Ok(chunk.clone())).collect(), 3_000_000).await.unwrap();
+        assert_eq!((received.size, fs::metadata(&path).unwrap().len()), (3_000_000, 3_000_000));
+        assert_eq!(hex(&received.found.md5).len(), 32);
+        received.draft.keep();
         let broken: Vec<Vec<Result<Bytes, StdError>>> =
             vec![vec![Ok(chunk.clone()), Err("reset".into())], vec![Ok(chunk.clone())]];
-        for chunks in broken {
-            let draft = Draft::new(folder.path().join("b"));
-            let error = receive_all(&draft, chunks, 600_000).await.err().unwrap();
+        for (name, chunks) in ["b", "c"].into_iter().zip(broken) {
+            let error = receive_all(&folder.path().join(name), chunks, 600_000).await.err().unwrap();
             assert_eq!(error.code(), &S3ErrorCode::IncompleteBody);
-            drop(draft);
-            assert!(!folder.path().join("b").exists());
         }
-        let draft = Draft::new(folder.path().join("c"));
-        let error = receive_all(&draft, Vec::new(), u64::MAX / 2).await.err().unwrap();
+        let error = receive_all(&folder.path().join("d"), Vec::new(), u64::MAX / 2).await.err().unwrap();
         assert_eq!(error.status_code().unwrap(), http::StatusCode::INSUFFICIENT_STORAGE);
+        let left = || fs::read_dir(folder.path()).unwrap().count();
+        // The file of one that broke off at once may be made, and removed, after it is told.
+        let began = std::time::Instant::now();
+        while left() > 1 {
+            assert!(began.elapsed() < std::time::Duration::from_secs(10), "something is left");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 }

@@ -248,16 +248,17 @@ impl Store {
     /// Compresses one object, unless that saves next to nothing.
     async fn archive(&self, entry: &Entry) -> Result<(), Error> {
         let (id, draft) = self.draft();
-        let (from, path) = (self.folder.join("objects").join(&entry.file), draft.path().to_owned());
-        let packed = tokio::task::spawn_blocking(move || -> io::Result<u64> {
-            let to = fs::File::create_new(&path)?;
+        let from = self.folder.join("objects").join(&entry.file);
+        let packed = tokio::task::spawn_blocking(move || {
+            let path = draft.path();
+            let to = fs::File::create_new(path)?;
             let size = archive::write(&fs::File::open(from)?, &to)?;
             to.sync_all()?;
             sync_folder(path.parent().unwrap_or(Path::new(".")))?;
-            Ok(size)
+            Ok::<_, io::Error>((draft, size))
         });
         let packed = packed.await.map_err(|error| Error::failed(error.to_string()))?;
-        let size = packed.map_err(Error::file("compress", &self.folder.join("objects").join(&entry.file)))?;
+        let (draft, size) = packed.map_err(Error::file("compress", &self.folder.join("objects").join(&entry.file)))?;
         let worth = size.saturating_mul(100) < entry.size.saturating_mul(WORTH);
         let file = if worth { paths::of_object(&entry.key, &id) } else { entry.file.clone() };
         let mut writer = self.index.writer().await;

@@ -10,7 +10,7 @@ use super::{
     failure::{not_here, of_io, of_task},
     fetch,
     index::Condition,
-    receive::{check_room, receive},
+    receive::{Received, check_room, receive},
     send::send,
     store::{Content, Store},
     sums::{self, Wanted, hex},
@@ -90,7 +90,8 @@ pub(super) async fn put(api: &Api, request: S3Request<PutObjectInput>) -> S3Resu
     let body = input.body.ok_or(S3ErrorCode::IncompleteBody)?;
     let (id, draft) = store.draft();
     let permit = store.bodies.acquire().await;
-    let (size, found) = receive(&draft, body, length(input.content_length), wanted.digest()).await?;
+    let Received { draft, size, found } =
+        receive(draft, body, length(input.content_length), wanted.digest()).await?;
     drop(permit);
     let trailers = request.trailing_headers.and_then(|trailers| trailers.take());
     wanted.check(&found, trailers.as_ref())?;
@@ -179,17 +180,18 @@ pub(super) async fn copy(api: &Api, request: S3Request<CopyObjectInput>) -> S3Re
     let (id, draft) = store.draft();
     let (entry, file) = from.file(&entry).await?;
     let permit = store.bodies.acquire().await;
-    if entry.archived {
+    let draft = if entry.archived {
         let body = send(file, true, 0, entry.size);
-        receive(&draft, body, Some(entry.size), Wanted::default().digest()).await?;
+        receive(draft, body, Some(entry.size), Wanted::default().digest()).await?.draft
     } else {
-        let (path, size) = (draft.path().to_owned(), entry.size);
-        let copied = tokio::task::spawn_blocking(move || -> S3Result<()> {
-            check_room(path.parent().unwrap_or(&path), size)?;
-            clone_file(&file, &path).map_err(of_io("copy an object"))
+        let size = entry.size;
+        let copied = tokio::task::spawn_blocking(move || {
+            check_room(draft.path().parent().unwrap_or(draft.path()), size)?;
+            clone_file(&file, draft.path()).map_err(of_io("copy an object"))?;
+            Ok::<_, S3Error>(draft)
         });
-        copied.await.map_err(of_task)??;
-    }
+        copied.await.map_err(of_task)??
+    };
     drop(permit);
     let content = Content {
         key: &input.key,

@@ -317,9 +317,10 @@ pub(crate) fn parts(host: &Host) -> Vec<Part> {
             .filter(|(_, folder)| folder.is_dir())
             .collect();
         let functions = environment.functions.places();
+        let buckets = environment.buckets.upstreams(environment.membership().as_deref());
         let (scope, socket) = (environment.scope.clone(), host.home.agent_socket());
         let membership = environment.membership();
-        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier, functions, membership });
+        parts.push(Part { scope, desired, loaded, instances, socket, internal, earlier, buckets, functions, membership });
     }
     parts
 }

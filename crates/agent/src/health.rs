@@ -30,6 +30,10 @@ pub(crate) async fn report(host: &Arc<Host>, environment: &Arc<Environment>) -> 
         checks.push((name.to_string(), ask(url.map(Asked::Database))));
     }
     let count = checks.len();
+    for (name, size) in environment.buckets.sizes().await {
+        let reference = stack::ResourceRef { kind: stack::Kind::Bucket, name };
+        checks.push((reference.to_string(), ask(Ok(Asked::Bucket(size)))));
+    }
     for (name, entry) in services::stores(environment, &loaded) {
         checks.push((name.to_string(), ask(Ok(Asked::Store(Box::new(entry))))));
     }
@@ -58,12 +62,15 @@ enum Asked {
     Database(String),
     /// A cache or queue that this host runs.
     Store(Box<services::Entry>),
+    /// A bucket of this host: how many objects and bytes it counted, or why it cannot.
+    Bucket(Result<(i64, i64), String>),
 }
 
 async fn ask(what: Result<Asked, Error>) -> Result<(), String> {
     match what.map_err(|error| error.to_string())? {
         Asked::Database(url) => migrate::check_connection(&url, PATIENCE).await.map(drop),
         Asked::Store(entry) => services::answers(&entry).await,
+        Asked::Bucket(counted) => counted.map(drop),
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) struct Part {
     pub(crate) socket: PathBuf,
     /// Ports at which its services call each other.
     pub(crate) internal: BTreeMap<Revision, BTreeMap<ResourceName, u16>>,
+    /// Where its buckets take visitors.
+    pub(crate) buckets: BTreeMap<ResourceName, SocketAddr>,
     /// Where its functions answer, and where its programs publish.
     pub(crate) functions: Places,
     /// Revisions that had visitors before, newest first, with their release's folder: pages that are still open may ask
@@ -322,6 +324,10 @@ fn rules(
                 add_function(seen, &path.to.name, &id, table);
                 (Action::Pool(id), headers::of_service(local))
             }
+            Kind::Bucket => {
+                add_bucket(seen, &path.to.name, &id, table);
+                (Action::Pool(id), headers::of_service(local))
+            }
             Kind::Site => {
                 add_site(seen, &path.to.name, &id, table);
                 (Action::Site(id), headers::of_site(&leader.resolved, &path.to.name, address))
@@ -408,6 +414,19 @@ fn add_function(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Tabl
         })
     });
     table.pools.insert(id.to_owned(), Pool { upstreams: upstreams.collect(), probe: None, hold: HOLD });
+}
+
+/// A bucket belongs to no release: all its visitors count as those of the leading one.
+fn add_bucket(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {
+    let Seen { part, leader, .. } = *seen;
+    let upstream = part.buckets.get(name).map(|address| Upstream {
+        id: upstream_id(&part.scope, &format!("bucket.{name}:{}", address.port())),
+        address: *address,
+        revision: leader.revision.to_string(),
+        weight: 1,
+        peer: None,
+    });
+    table.pools.insert(id.to_owned(), Pool { upstreams: upstream.into_iter().collect(), probe: None, hold: HOLD });
 }
 
 fn add_site(seen: &Seen<'_>, name: &ResourceName, id: &str, table: &mut Table) {

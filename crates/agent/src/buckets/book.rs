@@ -15,8 +15,9 @@ use crate::{
     ports::{self, Port, Ports},
 };
 
-/// Ports that the hosts of an environment agree on without asking each other: below those of instances.
-const AGREED: (u16, u16) = (18_000, 2_000);
+/// Ports that the hosts of an environment agree on without asking each other: the first and how many, below those of
+/// data services.
+const AGREED: (u16, u16) = (14_000, 2_000);
 
 /// What signs requests. Has no `Debug`: it must not be printed by accident.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

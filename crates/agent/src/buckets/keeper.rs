@@ -26,7 +26,7 @@ use crate::{
     error::Error,
     health,
     host::Host,
-    members::Kept,
+    members::{Kept, MemberHost},
     membership::Membership,
     ports::Ports,
     revision::Loaded,
@@ -87,7 +87,7 @@ impl Buckets {
     pub(crate) fn upstreams(&self, membership: Option<&Membership>) -> BTreeMap<ResourceName, SocketAddr> {
         let routes = self.book().routes();
         let address = |(name, port): (ResourceName, u16)| {
-            let Some((membership, host)) = membership.and_then(|all| Some((all, all.data_host()?))) else {
+            let Some((membership, host)) = membership.and_then(|all| Some((all, keeper(all)?))) else {
                 return (name, SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
             };
             let port = agreed_port(&membership.members.identity, name.as_str());
@@ -122,7 +122,7 @@ impl Buckets {
         let membership = environment.membership();
         let membership = membership.as_deref();
         let mut open = self.open.lock().await;
-        let here = membership.is_none_or(|all| all.data_host().is_some_and(|host| host.name == all.me));
+        let here = membership.is_none_or(|all| keeper(all).is_some_and(|host| host.name == all.me));
         if !here || (complete && wanted.is_empty()) {
             self.close(&mut open);
             return Ok(());
@@ -232,13 +232,18 @@ pub(crate) fn access(folder: &Path) -> Result<Option<Access>, Error> {
 
 fn access_by(book: &Book, membership: Option<&Membership>) -> Option<Access> {
     let (port, keys) = book.find()?;
-    let Some((membership, host)) = membership.and_then(|all| Some((all, all.data_host()?))) else {
+    let Some((membership, host)) = membership.and_then(|all| Some((all, keeper(all)?))) else {
         return Some(Access { endpoint: format!("http://127.0.0.1:{port}"), keys });
     };
     let identity = &membership.members.identity;
     let address = if host.name == membership.me { Ipv4Addr::LOCALHOST.into() } else { host.address };
     let endpoint = format!("http://{}", SocketAddr::new(address, agreed_port(identity, PROGRAMS)));
     Some(Access { endpoint, keys: Keys::of(identity) })
+}
+
+/// The host with the data. When all are drained they stay where they would be first.
+fn keeper(membership: &Membership) -> Option<&MemberHost> {
+    membership.data_host().or(membership.members.hosts.first())
 }
 
 /// What the port for programs is agreed on by; no resource has that name.

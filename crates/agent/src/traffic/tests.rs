@@ -75,6 +75,7 @@ fn part(environment: &str, shares: &[(&Arc<Loaded>, u8)], instances: Vec<Instanc
         internal: BTreeMap::new(),
         earlier: Vec::new(),
         membership: None,
+        buckets: BTreeMap::new(),
         functions: crate::functions::Places::default(),
     }
 }

@@ -81,6 +81,7 @@ async fn answer(host: &Arc<Host>, request: Request) -> Result<Reply, TargetError
             pid: std::process::id(),
             started_at: host.started_at,
             host: crate::host_file::HostFile::find(&host.home)?,
+            load: load(),
         }),
         (Call::Scopes, _) => Ok(Reply::Scopes { scopes: host.scopes() }),
         (Call::Shutdown, _) => shut_down(host).await,
@@ -271,4 +272,12 @@ async fn report(State(host): State<Arc<Host>>, Query(place): Query<Place>) -> Re
         }
         Err(error) => refuse(&error.into()),
     }
+}
+
+/// Processes that want to run, over the last minute, for each core.
+fn load() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let waiting: f64 = text.split(' ').next()?.parse().ok()?;
+    Some(waiting / f64::from(u32::try_from(cores).ok()?))
 }

@@ -176,6 +176,9 @@ pub enum Reply {
         /// What `slipway host add` told the host about itself.
         #[serde(default)]
         host: Option<crate::host_file::HostFile>,
+        /// Processes that want to run, over the last minute, for each core of the machine: 1.0 is busy.
+        #[serde(default)]
+        load: Option<f64>,
     },
     /// Environments on this host.
     Scopes {

@@ -126,13 +126,16 @@ struct OfApp {
 }
 
 async fn shelf(State(host): State<Arc<Host>>, Query(of): Query<OfApp>) -> Response {
-    answer(blocking(move || {
-        let failed = |error: release::StoreError| Error::failed(error.to_string());
-        let records = host.store.records(&of.app).map_err(failed)?;
-        let releases = records.into_iter().map(|record| record.release).filter(|id| host.store.has(&of.app, id)).collect();
-        Ok(Shelf { releases, free: free(host.store.path())? })
-    })
-    .await)
+    answer(
+        blocking(move || {
+            let failed = |error: release::StoreError| Error::failed(error.to_string());
+            let records = host.store.records(&of.app).map_err(failed)?;
+            let releases =
+                records.into_iter().map(|record| record.release).filter(|id| host.store.has(&of.app, id)).collect();
+            Ok(Shelf { releases, free: free(host.store.path())? })
+        })
+        .await,
+    )
 }
 
 async fn uploaded(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
@@ -171,7 +174,8 @@ async fn add(
         if rest > free {
             return Err(Error::failed(no_room(host.home.path(), rest, free)));
         }
-        let file = File::options().create(true).append(true).open(&held.path).map_err(Error::file("open", &held.path))?;
+        let file =
+            File::options().create(true).append(true).open(&held.path).map_err(Error::file("open", &held.path))?;
         Ok((file, held))
     };
     let (mut file, mut held) = match blocking(begin).await {
@@ -267,18 +271,18 @@ struct Prune {
 }
 
 async fn prune(State(host): State<Arc<Host>>, Query(prune): Query<Prune>) -> Response {
-    answer(blocking(move || {
-        let pinned = pinned(&host, &prune.app)?;
-        let Pruned { releases, bytes, .. } = host
-            .store
-            .prune(&prune.app, prune.keep, &pinned)
-            .map_err(|error| Error::failed(error.to_string()))?;
-        if !releases.is_empty() {
-            tracing::info!(app = %prune.app, releases = releases.len(), bytes, "removed old releases");
-        }
-        Ok(Removed { releases, bytes })
-    })
-    .await)
+    answer(
+        blocking(move || {
+            let pinned = pinned(&host, &prune.app)?;
+            let Pruned { releases, bytes, .. } =
+                host.store.prune(&prune.app, prune.keep, &pinned).map_err(|error| Error::failed(error.to_string()))?;
+            if !releases.is_empty() {
+                tracing::info!(app = %prune.app, releases = releases.len(), bytes, "removed old releases");
+            }
+            Ok(Removed { releases, bytes })
+        })
+        .await,
+    )
 }
 
 /// Releases of an app that one of its environments runs, or that it may go back to.

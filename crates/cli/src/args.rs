@@ -56,6 +56,15 @@ pub(crate) enum Verb {
     /// Write a first slipway.toml for a folder
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway init\n  slipway init path/to/project\n\n")]
     Init(commands::init::Init),
+    /// Write a stack file from compose files, manifests, Terraform, Procfiles and others, and tell of every key
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway import                            everything in this folder that is known
+  slipway import docker-compose.yml --print
+  slipway import ../shop --out slipway.toml --all
+
+")]
+    Import(commands::import::Import),
     /// Check the stack file: every problem at once
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway check\n  slipway check --json\n\n")]
     Check(commands::check::Check),
@@ -121,6 +130,21 @@ Examples:
     /// Stop an environment; its data and releases stay
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway stop --env dev\n\n")]
     Stop(commands::stop::Stop),
+    /// Write the stack as the files that other engines read
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway render compose                    into deploy/compose
+  slipway render kubernetes --env production --images ghcr.io/acme
+  slipway render runbook --stdout
+
+")]
+    Render(commands::render::Render),
+    /// Bring every host level: one that was away, or lost its releases
+    #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway heal --env production\n\n")]
+    Heal(commands::heal::Heal),
+    /// Release a deploy that waits at a stage: on to the next share of visitors
+    #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway promote --env production\n\n")]
+    Promote(commands::promote::Promote),
     /// Print the health report
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway health --env production\n\n")]
     Health(commands::health::Health),
@@ -164,6 +188,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Agent => return commands::serve::agent(&place),
         Verb::Edge { folder, workers } => return commands::serve::edge(folder, workers),
         Verb::Init(command) => commands::init::run(&command, printer),
+        Verb::Import(command) => commands::import::run(&command, printer),
         Verb::Check(command) => commands::check::run(&command, &place, printer),
         Verb::Schema => commands::schema::run(printer),
         Verb::Build(command) => commands::build::run(&command, &place, printer),
@@ -191,6 +216,9 @@ pub(crate) fn run() -> ExitCode {
         Verb::Up(command) => block_on(commands::up::run(&command, &place, printer)),
         Verb::Start(command) => block_on(commands::start::run(&command, &place, printer)),
         Verb::Stop(command) => block_on(commands::stop::run(&command, &place, printer)),
+        Verb::Render(command) => commands::render::run(&command, &place, printer),
+        Verb::Heal(command) => block_on(commands::heal::run(&command, &place, printer)),
+        Verb::Promote(command) => block_on(commands::promote::run(&command, &place, printer)),
         Verb::Health(command) => block_on(commands::health::run(&command, &place, printer)),
     };
     match done {

@@ -7,17 +7,17 @@ use engine::{
     journal::DeployKind,
     policy::Policy,
 };
-use fleet::{Local, SystemClock, Turn};
+use fleet::{Fleet, SystemClock, Turn};
 
 use crate::{exit::Failure, progress::Progress};
 
 /// A deploy that holds the lease.
-pub(crate) type Deploying<'a> = Deployment<'a, Local, SystemClock>;
+pub(crate) type Deploying<'a> = Deployment<'a, Fleet, SystemClock>;
 
 /// Takes this machine's turn, to be held until the deploy is over, and the lease. Where a command of this machine died
 /// with the lease, waits until it has lapsed; where somebody alive has it, says who.
 pub(crate) async fn begin<'a>(
-    fleet: &'a Local,
+    fleet: &'a Fleet,
     kind: DeployKind,
     ttl: Duration,
     policy: &Policy,

@@ -2,18 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use agent::{
-    Client,
-    home::Home,
-    protocol::{Call, Reply, Scope},
-};
-use engine::{
-    record::{committed, previous},
-    target::TargetError,
-};
-use fleet::Local;
+use agent::{home::Home, protocol::Scope};
+use fleet::{Fleet, Place as HostPlace};
 use release::Store;
-use stack::{AppName, EnvironmentName, Problem, Problems, ReleaseId, Resolved};
+use stack::{AppName, EnvironmentName, Problem, Problems, Resolved, TargetKind};
 
 use crate::{
     args::Common,
@@ -150,15 +142,21 @@ pub(crate) struct Reach {
     /// The stack with this environment's overlay.
     pub(crate) resolved: Resolved,
     /// The target.
-    pub(crate) fleet: Local,
+    pub(crate) fleet: Fleet,
     home: Home,
 }
 
 impl Place {
     /// The environment and the way to it. Nothing is started and nobody is asked yet.
     pub(crate) fn reach(&self) -> Result<Reach, Failure> {
+        self.reach_without(&[])
+    }
+
+    /// The same, as if it had none of these hosts: names or destinations as in the stack file.
+    pub(crate) fn reach_without(&self, without: &[String]) -> Result<Reach, Failure> {
         let project = self.project()?;
-        let resolved = self.resolve(&project)?;
+        let mut resolved = self.resolve(&project)?;
+        leave_out(&mut resolved, without)?;
         self.reach_for(project, resolved)
     }
 
@@ -166,7 +164,13 @@ impl Place {
     pub(crate) fn reach_for(&self, project: Project, resolved: Resolved) -> Result<Reach, Failure> {
         let home = Home::at(self.home()?);
         let scope = Scope { app: resolved.stack.app.clone(), environment: resolved.name.clone() };
-        let fleet = Local::new(binary()?, home.clone(), scope);
+        let fleet = match resolved.environment.target {
+            TargetKind::Hosts => {
+                let places = resolved.environment.hosts.iter().cloned().map(HostPlace::Ssh).collect();
+                Fleet::of_hosts(home.clone(), scope, places)
+            }
+            _ => Fleet::here(binary()?, home.clone(), scope),
+        };
         Ok(Reach { project, resolved, fleet, home })
     }
 }
@@ -182,37 +186,39 @@ impl Reach {
         &self.home
     }
 
-    /// Fails with a hint when no agent answers: then nothing of the application runs.
+    /// Fails with a hint when no agent answers: then nothing of the application runs here, or no host can be reached.
     pub(crate) async fn answers(&self) -> Result<(), Failure> {
-        match Client::connect(&self.home).await {
-            Ok(_) => Ok(()),
-            Err(TargetError::Unreachable { .. }) => {
-                Err(Failure::new(format!("nothing runs here: no agent answers in {}", self.home.path().display()))
-                    .hint(format!("slipway deploy --env {} starts it", self.resolved.name)))
-            }
-            Err(error) => Err(error.into()),
+        if self.fleet.answers().await {
+            return Ok(());
         }
+        if !self.fleet.is_here() {
+            return Err(Failure::Problems(self.fleet.problems().await, Exit::Failed));
+        }
+        Err(Failure::new(format!("nothing runs here: no agent answers in {}", self.home.path().display()))
+            .hint(format!("slipway deploy --env {} starts it", self.resolved.name)))
     }
 
     /// The releases.
     pub(crate) fn store(&self) -> Result<Store, Failure> {
         Ok(Store::open(self.home.store())?)
     }
+}
 
-    /// Releases of this app that run in one of its environments here, or that a rollback would go to.
-    pub(crate) async fn pinned(&self) -> Result<Vec<ReleaseId>, Failure> {
-        let mut pinned = Vec::new();
-        for scope in self.fleet.scopes().await? {
-            if scope.app != *self.app() {
-                continue;
-            }
-            if let Reply::Journal { entries } = self.fleet.client().call(Some(&scope), Call::Journal).await? {
-                let kept = [committed(&entries), previous(&entries)];
-                pinned.extend(kept.into_iter().flatten().map(|revision| revision.release));
-            }
+/// Takes hosts out of the environment. Fails with those that it does not have.
+fn leave_out(resolved: &mut Resolved, without: &[String]) -> Result<(), Failure> {
+    let named = |host: &str, text: &str| host == text || HostPlace::Ssh(host.to_owned()).name() == text;
+    let hosts = &mut resolved.environment.hosts;
+    for text in without {
+        if !hosts.iter().any(|host| named(host, text)) {
+            return Err(Failure::usage(format!("{} has no host `{text}`", resolved.name))
+                .hint(format!("its hosts are {}", hosts.join(", "))));
         }
-        Ok(pinned)
     }
+    hosts.retain(|host| !without.iter().any(|text| named(host, text)));
+    if hosts.is_empty() && !without.is_empty() {
+        return Err(Failure::usage("no host is left").hint("leave out fewer with --without"));
+    }
+    Ok(())
 }
 
 /// This very program, which also is the agent, the edge and the shim.

@@ -85,6 +85,16 @@ impl From<engine::target::TargetError> for Failure {
     }
 }
 
+impl From<fleet::FleetError> for Failure {
+    fn from(error: fleet::FleetError) -> Self {
+        match error {
+            fleet::FleetError::Hosts(problems) => Self::Problems(problems, Exit::Failed),
+            fleet::FleetError::Target(error) => error.into(),
+            fleet::FleetError::Store(error) => error.into(),
+        }
+    }
+}
+
 impl From<engine::error::EngineError> for Failure {
     fn from(error: engine::error::EngineError) -> Self {
         let exit = if matches!(error, engine::error::EngineError::Locked { .. }) { Exit::Locked } else { Exit::Failed };

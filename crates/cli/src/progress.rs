@@ -93,6 +93,13 @@ impl Progress {
         }
     }
 
+    /// Something that passes by, and is not worth a line where nobody watches.
+    pub(crate) fn passing(&self, what: &str, text: &str) {
+        if let Some(line) = &self.line {
+            line.set_message(format!("{what} {text}"));
+        }
+    }
+
     /// Takes the moving line away.
     pub(crate) fn end(&self) {
         if let Some(line) = &self.line {

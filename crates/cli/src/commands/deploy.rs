@@ -15,11 +15,11 @@ use stack::{Period, Revision, ValuesId};
 
 use crate::{
     begin::{Deploying, begin},
-    commands::build::show,
+    commands::{build::show, heal},
     context::{Place, Reach},
     draw,
     exit::{Done, Exit, Failure},
-    printer::{DIM, GOOD, Printer, STRONG, ago, paint},
+    printer::{DIM, GOOD, Printer, STRONG, ago, bytes, paint},
     progress::Progress,
 };
 
@@ -41,6 +41,9 @@ pub(crate) struct Deploy {
     /// Show the plan and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Leave this host out, as if the environment did not have it: for one that is gone; may be repeated
+    #[arg(long, value_name = "HOST")]
+    without: Vec<String>,
     /// Do not ask, also where the environment wants a person's approval
     #[arg(long, short = 'y')]
     yes: bool,
@@ -61,13 +64,14 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
 
 /// Deploys; exit code 4 when the release was unhealthy and the environment went back.
 pub(crate) async fn run(command: &Deploy, place: &Place, printer: Printer) -> Done {
-    let reach = place.reach()?;
+    let reach = place.reach_without(&command.without)?;
     check_target(&reach, printer)?;
     let values = values(&reach, &command.set, &command.env_files, printer)?;
     if reach.resolved.environment.approve && !command.dry_run {
         printer.confirm(&format!("Deploy {} to {}?", reach.app(), reach.resolved.name), command.yes)?;
     }
     reach.fleet.launch().await?;
+    heal::before_a_deploy(&reach, printer).await?;
     let values = keep(&reach, values).await?;
     if command.dry_run {
         return dry_run(command, &reach, &values, printer).await;
@@ -99,9 +103,39 @@ async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy,
     let progress = Progress::new(printer);
     let _listening = progress.listen();
     let started = std::time::Instant::now();
+    show_shipping(reach, &progress)?;
     let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
     progress.end();
+    make_room(reach, &report, printer).await;
     finish(reach, &report, built.as_ref(), started.elapsed(), printer).await
+}
+
+/// Shows how far a release is on its way to the hosts.
+pub(crate) fn show_shipping(reach: &Reach, progress: &Progress) -> Result<(), Failure> {
+    let (progress, scope) = (progress.clone(), reach.fleet.scope().environment.to_string());
+    let tell = move |host: &str, sent: u64, all: u64| {
+        progress.passing(&scope, &format!("{host}: {} of {}", bytes(sent), bytes(all)));
+    };
+    Ok(reach.fleet.on_shipping(std::sync::Arc::new(tell))?)
+}
+
+/// Old releases leave the hosts once a newer one serves. What could not be removed is for the next time.
+async fn make_room(reach: &Reach, report: &Report, printer: Printer) {
+    let sent = reach.fleet.sent();
+    let travelled: u64 = sent.iter().map(|sent| sent.bytes).sum();
+    if travelled > 0 {
+        let hosts: std::collections::BTreeSet<&str> =
+            sent.iter().filter(|sent| sent.bytes > 0).map(|sent| sent.host.as_str()).collect();
+        printer.say(paint(DIM, format_args!("    sent {} to {} hosts", bytes(travelled), hosts.len())));
+    }
+    if report.outcome != Outcome::Succeeded {
+        return;
+    }
+    for (host, removed) in reach.fleet.prune(fleet::KEPT_RELEASES).await {
+        if let Err(error) = removed {
+            printer.say(paint(DIM, format_args!("    old releases stay on {host} for now: {error}")));
+        }
+    }
 }
 
 /// What the environment's target cannot honour: errors stop, warnings are said.

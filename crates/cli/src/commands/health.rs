@@ -14,7 +14,7 @@ pub(crate) struct Health {}
 pub(crate) async fn run(_: &Health, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
-    let (well, report) = reach.fleet.client().health(reach.fleet.scope()).await?;
+    let (well, report) = reach.fleet.health().await?;
     printer.document(&report)?;
     if !well && !printer.json {
         printer.hint("slipway status tells which instance it is, and why");

@@ -34,9 +34,11 @@ pub(crate) async fn run(command: &Logs, place: &Place, printer: Printer) -> Done
     {
         return Err(unknown);
     }
-    let mut lines = reach.fleet.client().logs(reach.fleet.scope(), &query).await?;
+    let mut lines = reach.fleet.logs(&query).await?;
+    let many = !reach.fleet.is_here();
     while let Some(line) = lines.next().await {
-        print(&line?, printer)?;
+        let (host, line) = line?;
+        print(many.then_some(host.as_str()), &line, printer)?;
         // what an earlier release had is no mistake
         unknown = None;
     }
@@ -63,16 +65,21 @@ fn unknown(reach: &Reach, name: &str) -> Option<Failure> {
     Some(if names.is_empty() { failure } else { failure.hint(format!("there are: {}", names.join(", "))) })
 }
 
-/// One line: as JSON, or with its time and its source in a colour of its own.
-pub(crate) fn print(line: &LogLine, printer: Printer) -> Result<(), Failure> {
+/// One line: as JSON, or with its time and its source in a colour of its own; `host` is where it was written, when there
+/// is more than this machine.
+pub(crate) fn print(host: Option<&str>, line: &LogLine, printer: Printer) -> Result<(), Failure> {
     if printer.json {
-        let text = serde_json::to_string(line).map_err(|error| Failure::new(error.to_string()))?;
-        printer.data(text);
+        let mut document = serde_json::to_value(line).map_err(|error| Failure::new(error.to_string()))?;
+        if let Some(host) = host {
+            document["host"] = host.into();
+        }
+        printer.data(document);
         return Ok(());
     }
     let time = line.at.strftime("%H:%M:%S%.3f");
+    let host = host.map(|host| paint(colour(host), format_args!("{host:<10} "))).unwrap_or_default();
     printer.data(format_args!(
-        "{} {} {}",
+        "{} {host}{} {}",
         paint(DIM, time),
         paint(colour(&line.source), format_args!("{:<14}", line.source)),
         line.line

@@ -257,6 +257,16 @@ async fn connect(reach: &Reach, name: &ResourceName, printer: Printer) -> Result
                 Failure::new(format!("the address of database `{name}` cannot be filled in: {names}"))
             })?
         }
+        (None, _) if !reach.fleet.is_here() => {
+            return Err(Failure::usage(format!(
+                "database `{name}` of environment {} is on its hosts and answers nobody else",
+                reach.resolved.name
+            ))
+            .hint(format!(
+                "slipway deploy --env {} applies what is pending; slipway rollback --with-database runs it down",
+                reach.resolved.name
+            )));
+        }
         (None, DatabaseEngine::Sqlite) => {
             format!("sqlite://{}", reach.home().sqlite(reach.fleet.scope(), name).display())
         }

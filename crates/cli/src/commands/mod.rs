@@ -3,11 +3,15 @@
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod deploy;
+pub(crate) mod heal;
 pub(crate) mod health;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod logs;
 pub(crate) mod migrate;
+pub(crate) mod promote;
 pub(crate) mod releases;
+pub(crate) mod render;
 pub(crate) mod rollback;
 pub(crate) mod run;
 pub(crate) mod schema;

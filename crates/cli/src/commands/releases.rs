@@ -7,7 +7,7 @@ use stack::ReleaseId;
 use crate::{
     context::Place,
     exit::{Done, Exit},
-    printer::{GOOD, Printer, bytes, paint},
+    printer::{GOOD, Printer, WARN, bytes, paint},
 };
 
 /// List the releases.
@@ -41,12 +41,12 @@ pub(crate) async fn run(command: &Releases, place: &Place, printer: Printer) -> 
     match &command.action {
         None => {
             // no agent, nothing runs
-            let running = if reach.fleet.answers().await { reach.pinned().await? } else { Vec::new() };
+            let running = if reach.fleet.answers().await { reach.fleet.pinned().await? } else { Vec::new() };
             list(command.lines, &running, &store.records(reach.app())?, printer)
         }
         Some(Action::Prune { keep, yes }) => {
             reach.fleet.launch().await?;
-            let pinned = reach.pinned().await?;
+            let pinned = reach.fleet.pinned().await?;
             let count = store.records(reach.app())?.len();
             if count <= *keep {
                 printer.say(format_args!("{} nothing to remove: there are {count} releases", paint(GOOD, "ok")));
@@ -55,6 +55,17 @@ pub(crate) async fn run(command: &Releases, place: &Place, printer: Printer) -> 
             printer
                 .confirm(&format!("Remove all but the newest {keep} of {count} releases of {}?", reach.app()), *yes)?;
             let pruned = store.prune(reach.app(), *keep, &pinned)?;
+            for (host, removed) in reach.fleet.prune(*keep).await {
+                match removed {
+                    Ok(removed) => printer.say(format_args!(
+                        "{} {host}: removed {} releases, {} freed",
+                        paint(GOOD, "ok"),
+                        removed.releases.len(),
+                        bytes(removed.bytes)
+                    )),
+                    Err(error) => printer.say(format_args!("{} {host}: {error}", paint(WARN, "!"))),
+                }
+            }
             printer.say(format_args!(
                 "{} removed {} releases, {} freed",
                 paint(GOOD, "ok"),

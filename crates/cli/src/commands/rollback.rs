@@ -14,7 +14,7 @@ use stack::Revision;
 
 use crate::{
     begin::begin,
-    commands::deploy::{check_target, finish, lease, policy},
+    commands::deploy::{check_target, finish, lease, policy, show_shipping},
     context::{Place, Reach},
     exit::{Done, Exit, Failure},
     printer::{Printer, STRONG, paint},
@@ -45,6 +45,9 @@ pub(crate) async fn run(command: &Rollback, place: &Place, printer: Printer) -> 
     let reach = place.reach()?;
     check_target(&reach, printer)?;
     reach.answers().await?;
+    if !command.dry_run && !reach.fleet.is_here() {
+        reach.fleet.launch().await?;
+    }
     let journal = reach.fleet.journal().await?;
     let current = committed(&journal)
         .ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
@@ -94,6 +97,7 @@ async fn carry_out(
     let started = Instant::now();
     let progress = Progress::new(printer);
     let _listening = progress.listen();
+    show_shipping(reach, &progress)?;
     let mut watcher = progress.clone();
     let (_turn, mut deployment) =
         begin(&reach.fleet, DeployKind::Rollback, command.lease, policy, &mut watcher).await?;

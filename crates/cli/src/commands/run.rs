@@ -1,12 +1,15 @@
 //! `slipway run`: a command with a service's files and environment.
 
-use std::{os::unix::process::ExitStatusExt, process::Command};
+use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
 
-use engine::{record::committed, target::Target};
-use stack::ResourceName;
+use engine::{
+    record::committed,
+    target::{Target, Task, TaskEnd},
+};
+use stack::{ResourceName, Revision};
 
 use crate::{
-    context::Place,
+    context::{Place, Reach},
     exit::{Done, Exit, Failure},
     printer::Printer,
 };
@@ -21,13 +24,17 @@ pub(crate) struct Run {
     command: Vec<String>,
 }
 
-/// Runs it in the foreground, in the release that serves now, and ends as it ends.
-pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
+/// Runs it in the foreground, in the release that serves now, and ends as it ends. On hosts it runs on the first that
+/// lives, and its output is printed when it ended.
+pub(crate) async fn run(command: &Run, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let journal = reach.fleet.journal().await?;
     let revision = committed(&journal)
         .ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
+    if !reach.fleet.is_here() {
+        return on_a_host(command, &reach, revision, printer).await;
+    }
     let context = agent::context(reach.home(), reach.fleet.scope(), &revision, &command.service)
         .map_err(|error| Failure::new(error.to_string()))?;
     let [program, arguments @ ..] = command.command.as_slice() else {
@@ -53,5 +60,41 @@ pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
         (Some(0), _) => Ok(Exit::Done),
         (Some(code), _) => std::process::exit(code),
         (None, signal) => std::process::exit(128 + signal.unwrap_or_default()),
+    }
+}
+
+/// How long the lease of a command lives without a sign of life from here.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Under the lease, so that no deploy takes the release away meanwhile.
+async fn on_a_host(command: &Run, reach: &Reach, revision: Revision, printer: Printer) -> Done {
+    let fleet = &reach.fleet;
+    let fence = fleet.lock(&release::who(), LEASE).await?;
+    let task = Task::Run { revision, service: command.service.clone(), command: command.command.clone() };
+    let renewing = async {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            if let Err(error) = fleet.renew(fence, LEASE).await {
+                return error;
+            }
+        }
+    };
+    let ended = tokio::select! {
+        ended = fleet.task(&task, fence) => ended,
+        error = renewing => Err(error),
+    };
+    let unlocked = fleet.unlock(fence).await;
+    let ended = ended?;
+    unlocked?;
+    match ended {
+        TaskEnd::Exited { code: 0, output } => {
+            printer.data(output.trim_end());
+            Ok(Exit::Done)
+        }
+        TaskEnd::Exited { code, output } => {
+            printer.data(output.trim_end());
+            std::process::exit(code)
+        }
+        TaskEnd::Done | TaskEnd::Migrations { .. } => Err(Failure::new("the host ran something else than was asked")),
     }
 }

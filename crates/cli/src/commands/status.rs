@@ -4,10 +4,11 @@ use agent::protocol::Run;
 use comfy_table::{Table, presets};
 use engine::{
     desired::{InstanceState, Observed},
-    journal::Outcome,
+    journal::{Entry, Event, Outcome, Step},
     record::{DeployRecord, Status as Standing, committed, records},
     target::{Target, TargetError},
 };
+use fleet::Member;
 use serde_json::{Value, json};
 
 use crate::{
@@ -29,10 +30,12 @@ pub(crate) struct Status {
 pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
-    let (journal, observed, runs) =
-        (reach.fleet.journal().await?, reach.fleet.observe().await?, reach.fleet.runs().await?);
+    let fleet = &reach.fleet;
+    let (members, journal, observed, runs, health) =
+        tokio::join!(fleet.members(), fleet.journal(), fleet.observe(), fleet.runs(), fleet.health());
+    let (members, journal, observed, runs) = (members?, journal?, observed?, runs?);
     // an environment on no release has no health
-    let health = match reach.fleet.client().health(reach.fleet.scope()).await {
+    let health = match health {
         Ok((_, report)) => report,
         Err(TargetError::Failed { .. }) => Value::Null,
         Err(error) => return Err(error.into()),
@@ -43,6 +46,7 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Do
     let release =
         current.as_ref().and_then(|revision| reach.store().ok()?.find(reach.app(), revision.release.as_str()).ok());
     let drift = drift(&observed, deploys.first());
+    let stage = deploys.first().and_then(|deploy| stage(&journal, &observed, deploy));
     if printer.json {
         let lock = deploys.first().filter(|deploy| deploy.status == Standing::Running).map(|deploy| &deploy.by);
         printer.document(&json!({
@@ -50,6 +54,9 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Do
             "environment": reach.resolved.name,
             "revision": current,
             "release": release,
+            "hosts": members,
+            "lost": observed.lost,
+            "stage": stage,
             "traffic": observed.serving,
             "urls": urls(&reach),
             "instances": observed.instances,
@@ -64,7 +71,13 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Do
         return Ok(if drift.is_some() { Exit::Drift } else { Exit::Done });
     }
     header(&reach, release.as_ref(), &health, printer);
-    instances(&observed, printer);
+    if !reach.fleet.is_here() {
+        hosts(&members, &observed, printer);
+    }
+    if let Some(stage) = &stage {
+        at_stage(stage, printer);
+    }
+    instances(&observed, reach.fleet.is_here(), printer);
     services(&observed, printer);
     for trouble in &observed.troubles {
         printer.data(format_args!("{} {trouble}", paint(BAD, "!")));
@@ -121,7 +134,59 @@ fn header(reach: &Reach, release: Option<&release::Record>, health: &Value, prin
     }
 }
 
-fn instances(observed: &Observed, printer: Printer) {
+/// The hosts in order.
+fn hosts(members: &[Member], observed: &Observed, printer: Printer) {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["host", "agent", "state", "instances", "load"]);
+    for member in members {
+        let lost = observed.lost.iter().find(|lost| lost.host == member.name);
+        let count = observed.instances.iter().filter(|instance| instance.host == member.name).count();
+        let state = match (&member.why, lost) {
+            (Some(why), _) => paint(BAD, format_args!("lost: {}", why.lines().next().unwrap_or_default())),
+            (None, Some(lost)) => paint(BAD, format_args!("lost: {}", lost.why)),
+            (None, None) if member.drained => paint(WARN, "drained"),
+            (None, None) => paint(GOOD, "alive"),
+        };
+        table.add_row([
+            member.name.clone(),
+            member.version.clone().unwrap_or_default(),
+            state,
+            count.to_string(),
+            member.load.map_or_else(String::new, |load| format!("{load:.2}")),
+        ]);
+    }
+    printer.data(table);
+}
+
+/// Where the deploy that is going on stands: the share of visitors it moved, and whether a person let it go on.
+fn stage(journal: &[Entry], observed: &Observed, deploy: &DeployRecord) -> Option<Value> {
+    if deploy.status != Standing::Running {
+        return None;
+    }
+    let own = journal.iter().rev().take_while(|entry| entry.deploy == deploy.number);
+    let percent = own.into_iter().find_map(|entry| match entry.event {
+        Event::Shifting { percent } => Some(percent),
+        _ => None,
+    })?;
+    let baking = deploy.steps.last().is_some_and(|step| step.step == Step::Bake && step.millis.is_none());
+    Some(json!({
+        "deploy": deploy.number,
+        "percent": percent,
+        "baking": baking,
+        "promoted": observed.promoted == Some(deploy.number),
+    }))
+}
+
+fn at_stage(stage: &Value, printer: Printer) {
+    let waits = match (stage["promoted"].as_bool(), stage["baking"].as_bool()) {
+        (Some(true), _) => ", promoted",
+        (_, Some(true)) => ", watched; slipway promote lets one that waits go on",
+        _ => "",
+    };
+    printer.data(format_args!("deploy #{} is at {} % of the visitors{waits}", stage["deploy"], stage["percent"]));
+}
+
+fn instances(observed: &Observed, is_here: bool, printer: Printer) {
     if observed.instances.is_empty() {
         printer.data("  nothing runs");
         return;
@@ -131,10 +196,13 @@ fn instances(observed: &Observed, printer: Printer) {
     table
         .load_style(presets::NOTHING)
         .set_header(["instance", "release", "visitors", "state", "up", "memory", "restarts"]);
+    if !is_here {
+        table.set_header(["instance", "release", "visitors", "state", "up", "memory", "restarts", "host"]);
+    }
     for instance in &observed.instances {
         let share = observed.serving.get(&instance.revision).map_or_else(String::new, |share| format!("{share} %"));
         let up = instance.started_at.map_or_else(String::new, |at| ago(now.duration_since(at).as_secs_f64()));
-        table.add_row([
+        let mut row = vec![
             instance.id.clone(),
             instance.revision.release.to_string(),
             share,
@@ -142,7 +210,11 @@ fn instances(observed: &Observed, printer: Printer) {
             up,
             instance.memory.map_or_else(String::new, bytes),
             instance.restarts.to_string(),
-        ]);
+        ];
+        if !is_here {
+            row.push(instance.host.clone());
+        }
+        table.add_row(row);
     }
     printer.data(table);
 }

@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use agent::protocol::{Call, Scope};
+use agent::protocol::Scope;
 use engine::{
     journal::{DeployKind, Outcome},
     policy::Policy,
     record::committed,
     target::Target,
 };
-use fleet::Local;
+use fleet::Fleet;
 
 use crate::{
     begin::begin,
@@ -44,6 +44,9 @@ pub(crate) async fn run(command: &Stop, place: &Place, printer: Printer) -> Done
         printer.say("nothing runs here");
         return Ok(Exit::Done);
     }
+    if command.everything && !reach.fleet.is_here() {
+        return Err(Failure::usage("--everything is for this machine").hint("slipway host remove takes Slipway off a host"));
+    }
     if command.everything {
         printer.confirm("Stop every environment on this machine, and its agent?", command.yes)?;
         return stop_everything(command, &reach, printer).await;
@@ -69,7 +72,7 @@ async fn stop_everything(command: &Stop, reach: &Reach, printer: Printer) -> Don
         printer.say(format_args!("{} {environment} of {app} is stopped", paint(GOOD, "ok")));
     }
     if exit == Exit::Done {
-        reach.fleet.client().call(None, Call::Shutdown).await?;
+        reach.fleet.shut_down().await?;
     } else {
         printer.hint("what still runs is looked after; mend what is said above and stop again");
     }
@@ -77,7 +80,7 @@ async fn stop_everything(command: &Stop, reach: &Reach, printer: Printer) -> Don
 }
 
 /// Waits until the servers that kept the application's data have ended: they go after the last instance.
-async fn at_rest(fleet: &Local) -> Result<(), Failure> {
+async fn at_rest(fleet: &Fleet) -> Result<(), Failure> {
     let began = Instant::now();
     loop {
         let Some(service) = fleet.observe().await?.services.into_iter().next() else { return Ok(()) };
@@ -90,7 +93,7 @@ async fn at_rest(fleet: &Local) -> Result<(), Failure> {
 }
 
 /// Brings one environment to rest, unless it is already.
-pub(crate) async fn stop_one(fleet: &Local, ttl: Duration, printer: Printer) -> Result<(), Failure> {
+pub(crate) async fn stop_one(fleet: &Fleet, ttl: Duration, printer: Printer) -> Result<(), Failure> {
     let (journal, observed) = (fleet.journal().await?, fleet.observe().await?);
     if committed(&journal).is_none() && observed.desired.running.is_empty() && observed.instances.is_empty() {
         return Ok(());

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use agent::{LogQuery, protocol::Call};
+use agent::LogQuery;
 use notify::{EventKind, RecursiveMode, Watcher};
 use stack::TargetKind;
 use tokio::sync::mpsc;
@@ -74,7 +74,7 @@ pub(crate) async fn run(command: &Up, place: &Place, printer: Printer) -> Done {
             "   Ctrl-C stops everything"
         },
     ));
-    let following = tokio::spawn(follow(reach.fleet.clone(), began, printer));
+    let following = tokio::spawn(follow(reach.fleet.of(reach.fleet.scope().clone()), began, printer));
     loop {
         tokio::select! {
             () = stopping.wait() => break,
@@ -144,13 +144,13 @@ fn watch(reach: &Reach, changes: mpsc::UnboundedSender<()>) -> Result<notify::Re
 }
 
 /// Prints the application's output from `since` on as it comes, also after the agent was restarted.
-async fn follow(fleet: fleet::Local, since: jiff::Timestamp, printer: Printer) {
+async fn follow(fleet: fleet::Fleet, since: jiff::Timestamp, printer: Printer) {
     let mut query = LogQuery { service: None, lines: Some(1000), follow: true };
     loop {
-        if let Ok(mut lines) = fleet.client().logs(fleet.scope(), &query).await {
-            while let Some(Ok(line)) = lines.next().await {
+        if let Ok(mut lines) = fleet.logs(&query).await {
+            while let Some(Ok((_, line))) = lines.next().await {
                 // what an earlier session wrote is for `slipway logs`
-                if line.at >= since && logs::print(&line, printer).is_err() {
+                if line.at >= since && logs::print(None, &line, printer).is_err() {
                     return;
                 }
             }
@@ -169,7 +169,7 @@ async fn come_down(reach: &Reach, printer: Printer) -> Done {
         busy |= !engine::target::Target::observe(&fleet).await?.desired.running.is_empty();
     }
     if !busy {
-        reach.fleet.client().call(None, Call::Shutdown).await?;
+        reach.fleet.shut_down().await?;
     }
     printer.say(format_args!("{} everything is stopped; data and releases stay", paint(GOOD, "ok")));
     Ok(Exit::Done)

@@ -1,0 +1,237 @@
+//! One host of a fleet: the way to its agent, and what it answers as a target.
+
+use std::{net::IpAddr, time::Duration};
+
+use agent::{
+    Client,
+    home::Home,
+    protocol::{Call, Reply, Scope},
+};
+use engine::{
+    desired::{Desired, Observed},
+    journal::Entry,
+    target::{Fence, Target, TargetError, Task, TaskEnd},
+};
+use stack::Revision;
+
+use crate::{
+    ship::Shipper,
+    ssh::{Destination, Ssh, SshError},
+};
+
+/// Home of the agent of a host that was added.
+const HOME: &str = "/var/lib/slipway";
+
+/// Where a host is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// Over SSH, as in the stack file's `hosts`.
+    Ssh(String),
+    /// An agent that is reached already.
+    Known {
+        /// The host's name.
+        name: String,
+        /// The way to its agent.
+        client: Client,
+        /// Where its peers reach it.
+        address: IpAddr,
+    },
+}
+
+impl Place {
+    /// The host's name, unique in the environment: its destination without the user, without the port where it has none.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Ssh(text) => match Destination::parse(text) {
+                Ok(destination) => {
+                    let argument = destination.argument();
+                    let rest = argument.strip_prefix("ssh://").unwrap_or(argument);
+                    rest.rsplit_once('@').map_or(rest, |(_, host)| host).to_owned()
+                }
+                Err(_) => text.clone(),
+            },
+            Self::Known { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// Why a host cannot take part.
+#[derive(Debug, Clone)]
+pub(crate) enum Unusable {
+    /// No way there.
+    Unreachable(String),
+    /// Nobody answers there.
+    NoAgent(String),
+}
+
+impl Unusable {
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Unreachable(reason) | Self::NoAgent(reason) => reason,
+        }
+    }
+}
+
+/// A host that answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Reached {
+    pub(crate) client: Client,
+    pub(crate) ssh: Option<Ssh>,
+    /// Version of its agent.
+    pub(crate) version: String,
+    /// How busy the machine is; 1.0 for each core is busy.
+    pub(crate) load: Option<f64>,
+    /// Where its peers reach it, when it is known.
+    pub(crate) address: Option<IpAddr>,
+}
+
+/// A host as it was found.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    /// As `slipway host add` takes it.
+    pub(crate) destination: String,
+    pub(crate) way: Result<Reached, Unusable>,
+}
+
+impl Host {
+    /// Connects to a host and greets its agent.
+    pub(crate) async fn reach(place: Place) -> Self {
+        let name = place.name();
+        let (destination, way) = match place {
+            Place::Ssh(destination) => {
+                let way = over_ssh(&destination, &name).await;
+                (destination, way)
+            }
+            Place::Known { client, address, .. } => (name.clone(), greet(client, None, Some(address)).await),
+        };
+        Self { name, destination, way }
+    }
+
+    pub(crate) fn client(&self) -> Option<&Client> {
+        self.way.as_ref().ok().map(|reached| &reached.client)
+    }
+
+    pub(crate) fn error(&self, why: &Unusable) -> TargetError {
+        TargetError::Unreachable { host: self.name.clone(), reason: why.reason().to_owned() }
+    }
+}
+
+async fn over_ssh(destination: &str, name: &str) -> Result<Reached, Unusable> {
+    let unreachable = |error: SshError| Unusable::Unreachable(error.to_string());
+    let ssh = Ssh::connect(destination).await.map_err(unreachable)?;
+    let socket = ssh.forward(&Home::at(HOME).agent_socket()).await.map_err(unreachable)?;
+    let host = ssh.host().to_owned();
+    let mut reached = greet(Client::over(socket, name.to_owned()), Some(ssh), None).await?;
+    if reached.address.is_none() {
+        reached.address = resolve(&host).await;
+    }
+    Ok(reached)
+}
+
+/// The address a name stands for here.
+async fn resolve(host: &str) -> Option<IpAddr> {
+    let found = tokio::net::lookup_host((host, 0)).await.ok()?;
+    found.map(|address| address.ip()).min_by_key(IpAddr::is_ipv6)
+}
+
+async fn greet(client: Client, ssh: Option<Ssh>, address: Option<IpAddr>) -> Result<Reached, Unusable> {
+    match client.call(None, Call::Info).await {
+        Ok(Reply::Info { version, host, load, .. }) => {
+            let address = address.or(host.map(|host| host.address));
+            Ok(Reached { client, ssh, version, address, load })
+        }
+        Ok(other) => Err(Unusable::NoAgent(format!("something else than an agent answers: {other:?}"))),
+        Err(TargetError::Unreachable { reason, .. }) => Err(Unusable::NoAgent(reason)),
+        Err(error) => Err(Unusable::NoAgent(error.to_string())),
+    }
+}
+
+/// One host of an environment, as the engine drives it.
+#[derive(Debug, Clone)]
+pub(crate) struct HostTarget {
+    pub(crate) host: Host,
+    pub(crate) scope: Scope,
+    pub(crate) shipper: Shipper,
+}
+
+impl HostTarget {
+    /// Asks the agent. A connection that broke is made again for the next call.
+    pub(crate) async fn call(&self, call: Call) -> Result<Reply, TargetError> {
+        let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
+        let answer = reached.client.call(Some(&self.scope), call).await;
+        if let (Err(TargetError::Unreachable { .. }), Some(ssh)) = (&answer, &reached.ssh)
+            && let Err(error) = ssh.ensure().await
+        {
+            return Err(TargetError::Unreachable { host: self.host.name.clone(), reason: error.to_string() });
+        }
+        answer
+    }
+
+    async fn done(&self, call: Call) -> Result<(), TargetError> {
+        match self.call(call).await? {
+            Reply::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+}
+
+impl Target for HostTarget {
+    async fn lock(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
+        match self.call(Call::Lock { holder: holder.to_owned(), ttl_ms: millis(ttl) }).await? {
+            Reply::Fence { fence } => Ok(fence),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), TargetError> {
+        self.done(Call::Renew { fence, ttl_ms: millis(ttl) }).await
+    }
+
+    async fn unlock(&self, fence: Fence) -> Result<(), TargetError> {
+        self.done(Call::Unlock { fence }).await
+    }
+
+    async fn observe(&self) -> Result<Observed, TargetError> {
+        match self.call(Call::Observe).await? {
+            Reply::Observed { observed } => Ok(*observed),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
+        let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
+        self.shipper.send(&reached.client, &revision.release).await?;
+        self.done(Call::Ship { revision: revision.clone(), fence }).await
+    }
+
+    async fn want(&self, desired: &Desired, fence: Fence) -> Result<(), TargetError> {
+        self.done(Call::Want { desired: desired.clone(), fence }).await
+    }
+
+    async fn task(&self, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError> {
+        match self.call(Call::Task { task: task.clone(), fence }).await? {
+            Reply::Task { end } => Ok(end),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn journal(&self) -> Result<Vec<Entry>, TargetError> {
+        match self.call(Call::Journal).await? {
+            Reply::Journal { entries } => Ok(entries),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
+        self.done(Call::Append { entry: entry.clone(), fence }).await
+    }
+}
+
+pub(crate) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn unexpected(reply: &Reply) -> TargetError {
+    TargetError::Failed { reason: format!("the agent answered something else than was asked: {reply:?}") }
+}

@@ -51,17 +51,12 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     let mut draft = Draft::default();
     let mut report = Report::default();
     let mut found: Vec<(usize, File, Reader)> = Vec::new();
+    let mut terraform: Vec<File> = Vec::new();
     for name in names {
-        let Some((rank, _)) = by_name(&name) else { continue };
         let file = File { text: read(&folder.join(&name))?, name };
-        // a name can promise more than the text keeps
-        let Some((rank, reader)) = by_text(&file, rank) else { continue };
-        found.push((rank, file, reader));
-    }
-    if found.is_empty() && !about.is_dir() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let file = File { text: read(path)?, name };
-        if let Some((rank, reader)) = by_text(&file, usize::MAX) {
+        if ends_with(&file.name, &[".tf"]) {
+            terraform.push(file);
+        } else if let Some((rank, reader)) = reader(&file) {
             found.push((rank, file, reader));
         }
     }
@@ -72,7 +67,13 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
         report.files.push(file.name.clone());
         report.entries.extend(entries);
     }
-    if found.is_empty() {
+    // resources of several files belong together
+    let together: Vec<&File> = terraform.iter().collect();
+    let entries = readers::terraform::read(&together, &mut draft)
+        .map_err(|(path, reason)| ImportError::Malformed { path, reason })?;
+    report.files.extend(terraform.iter().map(|file| file.name.clone()));
+    report.entries.extend(entries);
+    if report.files.is_empty() {
         return Err(ImportError::Nothing { path: path.display().to_string(), known: KNOWN.to_owned() });
     }
     if draft.app.is_none() {
@@ -136,7 +137,7 @@ fn list(root: &Path) -> Result<Vec<String>, ImportError> {
             ];
             if kind.is_dir() && depth < 4 && !passed.contains(&name.as_str()) {
                 folders.push((path, depth + 1));
-            } else if kind.is_file() && by_name(&path).is_some() {
+            } else if kind.is_file() && promising(&path) {
                 names.push(path);
             }
             if names.len() > MOST_FILES {
@@ -172,27 +173,50 @@ fn read(path: &Path) -> Result<String, ImportError> {
     })
 }
 
-/// The reader that a file's name promises, and its rank: what declares data services comes first.
-fn by_name(path: &str) -> Option<(usize, Reader)> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let lower = name.to_ascii_lowercase();
-    let yaml = lower.ends_with(".yml") || lower.ends_with(".yaml");
-    if yaml && (lower.starts_with("compose") || lower.starts_with("docker-compose")) {
-        return Some((0, readers::compose::read));
-    }
-    None
+fn ends_with(name: &str, ends: &[&str]) -> bool {
+    let name = name.to_ascii_lowercase();
+    ends.iter().any(|end| name.ends_with(end))
 }
 
-/// The reader that the text itself asks for.
-fn by_text(file: &File, rank: usize) -> Option<(usize, Reader)> {
-    if let Some(known) = by_name(&file.name) {
-        return Some(known);
+/// Whether a name of a folder's file is worth a look.
+fn promising(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    ends_with(&name, &[".yml", ".yaml", ".tf", ".service", ".timer", ".sh"])
+        || name.starts_with(".env")
+        || name.starts_with("dockerfile")
+        || ["procfile", "package.json", "app.json", "fly.toml", "postgresql.conf", "pg_hba.conf", "recovery.conf"]
+            .contains(&name.as_str())
+}
+
+/// The reader for a file, and its rank: what declares data services comes first.
+fn reader(file: &File) -> Option<(usize, Reader)> {
+    let name = file.name.rsplit('/').next().unwrap_or(&file.name).to_ascii_lowercase();
+    let starts = |start: &str| file.text.lines().any(|line| line.starts_with(start));
+    if ends_with(&name, &[".yml", ".yaml"]) {
+        let on = starts("on:") || starts("\"on\":") || starts("'on':");
+        if file.name.contains(".github/workflows/") || (starts("jobs:") && on) {
+            return Some((7, readers::workflow::read));
+        }
+        if file.text.lines().any(|line| line.starts_with("apiVersion:")) && starts("kind:") {
+            return Some((1, readers::kubernetes::read));
+        }
+        if name == "deploy.yml" && starts("service:") && (starts("servers:") || starts("image:")) {
+            return Some((2, readers::platforms::kamal));
+        }
+        let compose = name.starts_with("compose") || name.starts_with("docker-compose") || starts("services:");
+        return compose.then_some((0, readers::compose::read as Reader));
     }
-    let lower = file.name.to_ascii_lowercase();
-    if (lower.ends_with(".yml") || lower.ends_with(".yaml"))
-        && file.text.lines().any(|line| line.starts_with("services:"))
-    {
-        return Some((rank, readers::compose::read));
-    }
-    None
+    Some(match name.as_str() {
+        "procfile" => (3, readers::plain::procfile),
+        "fly.toml" => (2, readers::platforms::fly),
+        "app.json" => (4, readers::plain::heroku),
+        "package.json" => (6, readers::plain::package),
+        "postgresql.conf" | "pg_hba.conf" | "recovery.conf" => (8, readers::script::read),
+        _ if name.starts_with(".env") => (5, readers::plain::dotenv),
+        _ if name.starts_with("dockerfile") => (5, readers::plain::dockerfile),
+        _ if ends_with(&name, &[".timer"]) => (3, readers::systemd::read),
+        _ if ends_with(&name, &[".service"]) => (4, readers::systemd::read),
+        _ if ends_with(&name, &[".sh"]) => (8, readers::script::read),
+        _ => return None,
+    })
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use stack::{AppName, ResourceName};
+use stack::{AppName, ByteSize, Millicpu, ResourceName, Span};
 use toml::Value;
 
 /// The order of kinds in the written file.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 23] = [
     "service",
     "function",
     "job",
@@ -16,7 +16,17 @@ const ORDER: [&str; 13] = [
     "queue",
     "bucket",
     "topic",
+    "table",
+    "search",
+    "mail",
+    "identity",
+    "network",
     "route",
+    "gateway",
+    "cdn",
+    "dns",
+    "waf",
+    "log",
     "variable",
     "alarm",
     "environment",
@@ -156,6 +166,24 @@ impl Section {
     /// Takes a key away.
     pub(crate) fn remove(&mut self, key: &str) {
         self.keys.retain(|known| known.name != key);
+    }
+
+    /// Sets one end of a range of `size`: what is asked for, or where it is capped. An end that does not fit the other
+    /// replaces both.
+    pub(crate) fn range(&mut self, dimension: &str, value: &str, asked: bool) {
+        let known = match self.get("size") {
+            Some(Value::Table(size)) => size.get(dimension).and_then(Value::as_str).unwrap_or(value),
+            _ => value,
+        };
+        let (least, most) = known.split_once("..").unwrap_or((known, known));
+        let range = if asked { format!("{value}..{most}") } else { format!("{least}..{value}") };
+        let good = match dimension {
+            "cpu" => range.parse::<Span<Millicpu>>().is_ok_and(|span| span.min <= span.max),
+            _ => range.parse::<Span<ByteSize>>().is_ok_and(|span| span.min <= span.max),
+        };
+        let (least, most) = range.split_once("..").unwrap_or((value, value));
+        let range = if !good || least == most { value.to_owned() } else { range };
+        self.put("size", dimension, range);
     }
 
     /// The value of a key.

@@ -16,6 +16,7 @@ mod cursor;
 mod detect;
 mod draft;
 mod error;
+mod hcl;
 mod readers;
 mod report;
 mod text;

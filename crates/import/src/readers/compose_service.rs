@@ -152,6 +152,9 @@ fn program(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &mut
 
 fn image(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let Some(text) = at.text() else { return at.refused("an image is a text") };
+    if draft.section("service", name).get("dockerfile").is_some() {
+        return at.changed("it is built here, and named by digest");
+    }
     let image = text::template(&text, draft);
     draft.section("service", name).set("image", image);
     if text::is_latest(&text) && !text.contains('$') {
@@ -446,22 +449,7 @@ fn limit(owner: (&str, &str), key: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let Some(value) = value.filter(|_| text != "0") else {
         return at.refused("a variable, or no amount; write it as `size`");
     };
-    let section = draft.section(owner.0, owner.1);
-    let known = match section.get("size") {
-        Some(Value::Table(size)) => size.get(dimension).and_then(Value::as_str).map(str::to_owned),
-        _ => None,
-    };
-    let reservation = key.ends_with("reservation");
-    let range = match known {
-        Some(other) if reservation => format!("{value}..{other}"),
-        Some(other) => format!("{other}..{value}"),
-        None => value.clone(),
-    };
-    let good = match dimension {
-        "cpu" => range.parse::<stack::Span<stack::Millicpu>>().is_ok(),
-        _ => range.parse::<stack::Span<stack::ByteSize>>().is_ok(),
-    };
-    section.put("size", dimension, if good { range } else { value });
+    draft.section(owner.0, owner.1).range(dimension, &value, key.ends_with("reservation"));
     at.kept_as(&format!("`size.{dimension}`"));
 }
 

@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use stack::{AppName, Kind, ResourceRef};
 
-use super::definition::{Definition, Engine};
+use super::{
+    Agreement,
+    definition::{Definition, Engine},
+};
 use crate::{
     error::Error,
     files,
@@ -22,9 +26,9 @@ use crate::{
 pub(crate) struct Entry {
     /// Which program.
     pub(crate) engine: Engine,
-    /// On 127.0.0.1.
+    /// On `host`, and on 127.0.0.1 of the host it runs on.
     pub(crate) port: u16,
-    /// Further ports of the server's own, there too.
+    /// Further ports of the server's own, on 127.0.0.1.
     #[serde(default)]
     pub(crate) more_ports: Vec<u16>,
     /// The application's user, and its database.
@@ -33,17 +37,32 @@ pub(crate) struct Entry {
     pub(crate) password: String,
     /// The superuser's password.
     pub(crate) admin_password: String,
+    /// Where this host reaches it.
+    #[serde(default = "loopback")]
+    pub(crate) host: IpAddr,
+    /// The host that has the data, when the environment is on several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) keeper: Option<String>,
+}
+
+fn loopback() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
 }
 
 impl Entry {
     /// The address a program connects to, with the password.
     pub(crate) fn url(&self) -> String {
-        let Self { engine, port, user, password, .. } = self;
+        let (Self { engine, user, password, .. }, place) = (self, self.place());
         match engine {
-            Engine::Postgres => format!("postgres://{user}:{password}@127.0.0.1:{port}/{user}"),
-            Engine::Redis => format!("redis://:{password}@127.0.0.1:{port}/0"),
-            Engine::Rabbitmq => format!("amqp://{user}:{password}@127.0.0.1:{port}"),
+            Engine::Postgres => format!("postgres://{user}:{password}@{place}/{user}"),
+            Engine::Redis => format!("redis://:{password}@{place}/0"),
+            Engine::Rabbitmq => format!("amqp://{user}:{password}@{place}"),
         }
+    }
+
+    /// Where this host connects to it.
+    pub(crate) fn place(&self) -> SocketAddr {
+        SocketAddr::new(self.host, self.port)
     }
 
     /// Every port.
@@ -88,8 +107,18 @@ impl Book {
         self.entries.iter().map(|(name, entry)| (name.clone(), entry.url())).collect()
     }
 
-    /// Gives a server a port and passwords, unless it has them. Durable when it returns.
-    pub(crate) fn enter(&mut self, app: &AppName, definition: &Definition, ports: &Ports) -> Result<Entry, Error> {
+    /// Gives a server a port and passwords, unless it has them: those that the hosts agreed on, if they did. Durable
+    /// when it returns.
+    pub(crate) fn enter(
+        &mut self,
+        app: &AppName,
+        definition: &Definition,
+        agreement: Option<&Agreement>,
+        ports: &Ports,
+    ) -> Result<Entry, Error> {
+        if let Some(agreement) = agreement {
+            return self.agree(app, definition, agreement, ports);
+        }
         if let Some(entry) = self.entries.get(&definition.name) {
             return Ok(entry.clone());
         }
@@ -102,10 +131,56 @@ impl Book {
             user: user(app),
             password: secret(),
             admin_password: secret(),
+            host: loopback(),
+            keeper: None,
         };
         self.replace(&definition.name, &entry)?;
         self.kept.extend(taken.into_iter().map(|port| (port.number(), port)));
         Ok(entry)
+    }
+
+    /// The same as on every host, but for what only the one that keeps the data needs.
+    fn agree(
+        &mut self,
+        app: &AppName,
+        definition: &Definition,
+        agreement: &Agreement,
+        ports: &Ports,
+    ) -> Result<Entry, Error> {
+        let name = &definition.name;
+        let known = self.entries.get(name);
+        let (mut more, mut taken) = (known.map(|entry| entry.more_ports.clone()).unwrap_or_default(), Vec::new());
+        if agreement.is_here() && more.is_empty() {
+            taken = take_more(definition.engine, ports)?;
+            more = taken.iter().map(Port::number).collect();
+        }
+        let entry = Entry {
+            engine: definition.engine,
+            port: agreement.port(name),
+            more_ports: more,
+            user: user(app),
+            password: agreement.password(name),
+            admin_password: known
+                .map_or_else(|| secrets::generate(0).expose().to_owned(), |entry| entry.admin_password.clone()),
+            host: if agreement.is_here() { loopback() } else { agreement.address },
+            keeper: known.and_then(|entry| entry.keeper.clone()).or_else(|| Some(agreement.keeper.clone())),
+        };
+        if known != Some(&entry) {
+            self.replace(name, &entry)?;
+            self.kept.extend(taken.into_iter().map(|port| (port.number(), port)));
+        }
+        Ok(entry)
+    }
+
+    /// The data are on the host `keeper` from now on.
+    pub(super) fn keep_data(&mut self, name: &ResourceRef, keeper: &str) -> Result<(), Error> {
+        match self.entries.get(name) {
+            Some(entry) if entry.keeper.as_deref() != Some(keeper) => {
+                let entry = Entry { keeper: Some(keeper.to_owned()), ..entry.clone() };
+                self.replace(name, &entry)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives a server other ports: somebody else listens on its own.
@@ -135,8 +210,15 @@ impl Book {
 
 /// As many ports as a server listens on.
 fn take(engine: Engine, ports: &Ports) -> Result<Vec<Port>, Error> {
+    let mut taken = vec![ports.take(ports::INSTANCES)?];
+    taken.extend(take_more(engine, ports)?);
+    Ok(taken)
+}
+
+/// Those that only the server itself uses.
+fn take_more(engine: Engine, ports: &Ports) -> Result<Vec<Port>, Error> {
     // RabbitMQ's nodes talk to each other, and find each other's port, on two more.
-    let count = if engine == Engine::Rabbitmq { 3 } else { 1 };
+    let count = if engine == Engine::Rabbitmq { 2 } else { 0 };
     (0..count).map(|_| ports.take(ports::INSTANCES)).collect()
 }
 
@@ -156,7 +238,8 @@ pub fn service_url(home: &Home, scope: &Scope, database: &stack::ResourceName) -
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::agreement::tests::three, *};
+    use crate::members::Identity;
 
     #[test]
     fn a_server_keeps_its_port_and_its_passwords() {
@@ -171,10 +254,11 @@ mod tests {
             settings: BTreeMap::new(),
             memory: None,
             cpu_millis: None,
+            shared: None,
         };
-        let first = Book::open(folder.path()).unwrap().enter(&app, &definition, &ports).unwrap();
+        let first = Book::open(folder.path()).unwrap().enter(&app, &definition, None, &ports).unwrap();
         let mut again = Book::open(folder.path()).unwrap();
-        assert!(again.enter(&app, &definition, &ports).unwrap() == first);
+        assert!(again.enter(&app, &definition, None, &ports).unwrap() == first);
         assert!(first.password != first.admin_password && first.password.len() >= 43);
         let Entry { port, password, .. } = &first;
         assert_eq!(first.url(), format!("postgres://job_board:{password}@127.0.0.1:{port}/job_board"));
@@ -183,6 +267,42 @@ mod tests {
         assert!(moved.port != first.port && moved.password == first.password);
         let mode = std::fs::metadata(folder.path().join("services.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn every_host_writes_down_the_same_and_only_the_keeper_more() {
+        let identity = Identity::generate().unwrap();
+        let app: AppName = "shop".parse().unwrap();
+        let definition = Definition {
+            name: "queue.mq".parse().unwrap(),
+            engine: Engine::Rabbitmq,
+            version: "3".to_owned(),
+            settings: BTreeMap::new(),
+            memory: None,
+            cpu_millis: None,
+            shared: None,
+        };
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let enter = |folder: &tempfile::TempDir, me: &str, drained: &[&str]| {
+            let mut book = Book::open(folder.path()).unwrap();
+            book.enter(&app, &definition, Some(&three(&identity, me, drained)), &Ports::default()).unwrap()
+        };
+        let (here, there) = (enter(&one, "a", &[]), enter(&other, "b", &[]));
+        assert_eq!(here.url().replace("127.0.0.1", "10.0.0.1"), there.url());
+        assert_eq!((here.more_ports.len(), there.more_ports.len()), (2, 0));
+        assert!(enter(&one, "a", &[]) == here, "again the same");
+        let moved = enter(&other, "b", &["a"]);
+        assert_eq!(moved.keeper.as_deref(), Some("a"), "it never had the data");
+        assert!(moved.host.is_loopback() && moved.admin_password == there.admin_password);
+        let moved = enter(&one, "a", &["a"]);
+        assert_eq!(moved.url(), here.url().replace("127.0.0.1", "10.0.0.2"));
+
+        // An environment that was on one host keeps its superuser.
+        let alone = tempfile::tempdir().unwrap();
+        let before = Book::open(alone.path()).unwrap().enter(&app, &definition, None, &Ports::default()).unwrap();
+        let after = enter(&alone, "a", &[]);
+        assert!(after.password != before.password && after.admin_password == before.admin_password);
+        assert_eq!((after.port, after.more_ports), (here.port, before.more_ports));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What a server is to be, as the stack says it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use stack::{DatabaseEngine, Kind, Resolved, ResourceRef};
+
+use super::Agreement;
 
 /// A program that keeps data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +34,18 @@ pub(crate) struct Definition {
     pub(crate) memory: Option<u64>,
     /// Thousandths of a core it may use.
     pub(crate) cpu_millis: Option<u32>,
+    /// What it shares with other hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shared: Option<Shared>,
+}
+
+/// A server of an environment whose hosts know each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    /// Where other hosts reach it; `None` when there are none.
+    pub(crate) address: Option<IpAddr>,
+    /// Another mark, another password.
+    pub(crate) mark: String,
 }
 
 impl Definition {
@@ -49,6 +63,7 @@ impl Definition {
                 settings: database.settings.clone(),
                 memory: size.and_then(|size| size.memory).map(|memory| memory.max.0),
                 cpu_millis: size.and_then(|size| size.cpu).map(|cpu| cpu.max.0),
+                shared: None,
             });
         }
         for (name, cache) in stack.caches.iter().filter(|(_, cache)| cache.url.is_none()) {
@@ -60,6 +75,7 @@ impl Definition {
                 settings: BTreeMap::new(),
                 memory: cache.memory.map(|memory| memory.0),
                 cpu_millis: None,
+                shared: None,
             });
         }
         for (name, queue) in stack.queues.iter().filter(|(_, queue)| queue.url.is_none()) {
@@ -71,9 +87,19 @@ impl Definition {
                 settings: BTreeMap::new(),
                 memory: None,
                 cpu_millis: None,
+                shared: None,
             });
         }
         found
+    }
+
+    /// The same with what the hosts agreed on, where it runs.
+    pub(super) fn agreed(self, agreement: Option<&Agreement>) -> Self {
+        let shared = agreement.map(|agreement| Shared {
+            address: (!agreement.others.is_empty()).then_some(agreement.address),
+            mark: agreement.mark(&self.name),
+        });
+        Self { shared, ..self }
     }
 
     /// The name of its folders: `database-main`.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Definition, definition::Engine, postgres, rabbitmq, redis};
+use super::{Agreement, Definition, definition::Engine, postgres, rabbitmq, redis, state};
 use crate::{environment::Environment, error::Error, revision::Loaded};
 
 /// How long a program may take to tell its version.
@@ -20,8 +20,13 @@ pub(super) struct Account {
     pub(super) gid: u32,
 }
 
-/// Adds every reason why a server of the release could not run here. Changes nothing.
+/// Adds every reason why a server of the release could not run here. Changes no server that runs.
 pub(crate) async fn check(environment: &Environment, loaded: &Loaded, reasons: &mut Vec<String>) {
+    let agreement = Agreement::of(environment);
+    if agreement.as_ref().is_some_and(|agreement| !agreement.is_here()) {
+        return; // they run on another host
+    }
+    let before = reasons.len();
     for definition in Definition::all(&loaded.resolved) {
         let data = environment.data().join(definition.id());
         let checks = [
@@ -37,6 +42,10 @@ pub(crate) async fn check(environment: &Environment, loaded: &Loaded, reasons: &
         ];
         reasons
             .extend(checks.into_iter().filter_map(Result::err).map(|error| format!("`{}`: {error}", definition.name)));
+    }
+    if reasons.len() == before && agreement.is_some_and(|agreement| !agreement.others.is_empty()) {
+        // The tasks of this deploy may run on another host, which cannot start them here.
+        state::call(environment, loaded);
     }
 }
 

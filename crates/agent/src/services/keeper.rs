@@ -9,7 +9,7 @@ use std::{
 use stack::{ResourceRef, Revision};
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Definition, life};
+use super::{Agreement, Definition, life};
 use crate::{environment::Environment, error::Error, health, host::Host, state::LeaseState};
 
 /// How soon a release that could not be read is tried again.
@@ -112,9 +112,16 @@ fn wanted(host: &Host, environment: &Environment) -> Wanted {
     revisions.extend(desired.traffic.keys().chain(&desired.running).chain(&desired.schedules).cloned());
     revisions.extend(instances.values().map(|instance| instance.revision.clone()));
     let mut wanted = Wanted { servers: BTreeMap::new(), unknown: false, until };
+    let agreement = Agreement::of(environment);
+    let elsewhere = agreement.as_ref().is_some_and(|agreement| !agreement.is_here());
     let mut add = |resolved: &stack::Resolved| {
         for definition in Definition::all(resolved) {
-            wanted.servers.entry(definition.name.clone()).or_insert(definition);
+            if elsewhere {
+                write_down(host, environment, &definition, agreement.as_ref());
+            } else {
+                let definition = definition.agreed(agreement.as_ref());
+                wanted.servers.entry(definition.name.clone()).or_insert(definition);
+            }
         }
     };
     for revision in &revisions {
@@ -128,6 +135,12 @@ fn wanted(host: &Host, environment: &Environment) -> Wanted {
         add(&loaded.resolved);
     }
     wanted
+}
+
+/// Notes how a server of another host is reached, for the programs that run here.
+fn write_down(host: &Host, environment: &Environment, definition: &Definition, agreement: Option<&Agreement>) {
+    let noted = environment.services.book().enter(&environment.scope.app, definition, agreement, &host.ports);
+    environment.trouble(&definition.name.to_string(), noted.err().map(|error| error.to_string()));
 }
 
 /// Waits until no server of an environment in which nothing is wanted runs.

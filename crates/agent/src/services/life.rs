@@ -1,6 +1,7 @@
 //! The life of one server: prepared, started, probed, started again when it ends, stopped when it is not wanted.
 
 use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use engine::desired::{DataService, InstanceState};
 use stack::ResourceRef;
 use tokio::sync::watch;
 
-use super::{Definition, definition::id, server};
+use super::{Agreement, Definition, Entry, definition::id, server};
 use crate::{
     backoff::{Backoff, Next},
     environment::Environment,
@@ -110,6 +111,10 @@ impl Life {
                 Some(Found::Orphaned(orphan)) => self.reshim(&orphan).await,
                 None => self.start().await,
             };
+            if self.definition.shared.is_some() {
+                let why = started.as_ref().err().map(|error| format!("`{}`: {error}", self.definition.name));
+                self.environment.trouble(&self.definition.name.to_string(), why);
+            }
             let running = match started {
                 Ok(running) => running,
                 Err(error) => {
@@ -179,6 +184,7 @@ impl Life {
 
     async fn start(&self) -> Result<Running, Error> {
         self.tell(InstanceState::Starting, None);
+        self.enter()?;
         self.free_port().await?;
         let spec = self.prepare().await?;
         let folder = self.folder();
@@ -191,21 +197,68 @@ impl Life {
     }
 
     async fn prepare(&self) -> Result<shim::Spec, Error> {
-        let app = &self.environment.scope.app;
-        let entry = self.environment.services.book().enter(app, &self.definition, &self.host.ports)?;
+        let entry = self.enter()?;
         let folder = self.folder();
         server::prepare(&self.host, &self.environment, &self.definition, &entry, &folder).await
     }
 
-    /// Takes another port when somebody else listens on its own.
+    /// How it is reached from now on.
+    fn enter(&self) -> Result<Entry, Error> {
+        let (app, name) = (&self.environment.scope.app, &self.definition.name);
+        let agreement = Agreement::of(&self.environment);
+        let mut book = self.environment.services.book();
+        let entry = book.enter(app, &self.definition, agreement.as_ref(), &self.host.ports)?;
+        if let Some(agreement) = &agreement {
+            self.refuse_to_begin_again(agreement, entry.keeper.as_deref())?;
+            book.keep_data(name, &agreement.me)?;
+        }
+        Ok(entry)
+    }
+
+    /// An empty server in place of one with data would be worse than none.
+    fn refuse_to_begin_again(&self, agreement: &Agreement, keeper: Option<&str>) -> Result<(), Error> {
+        let Some(keeper) = keeper.filter(|keeper| *keeper != agreement.me) else { return Ok(()) };
+        let data = self.environment.data().join(self.definition.id());
+        if std::fs::read_dir(&data).is_ok_and(|mut inside| inside.next().is_some()) {
+            return Ok(());
+        }
+        Err(Error::failed(format!(
+            "its data are on host `{keeper}`, and this host has none; let `{keeper}` take instances again, or stop the \
+             environment and move the data to {} of this host",
+            data.display()
+        )))
+    }
+
+    /// Where other hosts reach it.
+    fn shared_at(&self) -> Option<IpAddr> {
+        self.definition.shared.as_ref()?.address
+    }
+
+    /// Takes another port when somebody else listens on its own. Fails when the hosts agreed on it.
     async fn free_port(&self) -> Result<(), Error> {
         let began = Instant::now();
+        let shared = self.shared_at();
+        let is_free = |port| {
+            crate::ports::is_free(port) && shared.is_none_or(|address| TcpListener::bind((address, port)).is_ok())
+        };
         let free = || {
             let book = self.environment.services.book();
-            book.find(&self.definition.name).is_none_or(|entry| entry.ports().all(crate::ports::is_free))
+            book.find(&self.definition.name).is_none_or(|entry| entry.ports().all(is_free))
         };
         while !free() {
             if began.elapsed() > LINGER {
+                let book = self.environment.services.book();
+                if let (Some(shared), Some(entry)) = (&self.definition.shared, book.find(&self.definition.name))
+                    && !is_free(entry.port)
+                {
+                    let place = SocketAddr::new(shared.address.unwrap_or(entry.host), entry.port);
+                    return Err(Error::failed(format!(
+                        "its port, which the hosts of the environment agree on, cannot be listened on at {place}; stop what \
+                         listens there (`ss -ltnp`), check that the address is this host's, or rename `{}`",
+                        self.definition.name
+                    )));
+                }
+                drop(book);
                 tracing::warn!(scope = %self.environment.scope, service = %self.definition.name, "its port is taken by another program; it gets another");
                 return self.environment.services.book().renumber(&self.definition.name, &self.host.ports);
             }
@@ -248,12 +301,19 @@ impl Life {
     async fn probe(&self, running: &Running, began_before: bool) -> std::convert::Infallible {
         let mut is_set_up = began_before;
         let mut was_ready = false;
+        let mut admitted = None;
         loop {
             let entry = self.environment.services.book().find(&self.definition.name).cloned();
-            let answer = match entry {
-                Some(entry) => server::answers(&entry, &mut is_set_up).await,
+            let answer = match &entry {
+                Some(entry) => match server::answers(entry, &mut is_set_up).await {
+                    Ok(()) => self.is_reached(entry.port).await,
+                    failed => failed,
+                },
                 None => Err("nobody knows its port".to_owned()),
             };
+            if let (Ok(()), Some(entry)) = (&answer, &entry) {
+                self.admit(entry, running, &mut admitted);
+            }
             let ready = answer.is_ok();
             let state = match answer {
                 Ok(()) => InstanceState::Ready,
@@ -269,6 +329,34 @@ impl Life {
             was_ready |= ready;
             self.tell(state, Some(running));
             tokio::time::sleep(if ready { CALM } else { EAGER }).await;
+        }
+    }
+
+    /// Whether it listens where other hosts reach it.
+    async fn is_reached(&self, port: u16) -> Result<(), String> {
+        let Some(place) = self.shared_at().map(|address| SocketAddr::new(address, port)) else { return Ok(()) };
+        match tokio::time::timeout(CALM, tokio::net::TcpStream::connect(place)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => {
+                Err(format!("the other hosts do not reach it on {place}: {}", crate::socket::plain(&error)))
+            }
+            Err(_) => Err(format!("the other hosts do not reach it on {place}: no answer")),
+        }
+    }
+
+    /// Lets the hosts in that are there now. Those of its start are in already.
+    fn admit(&self, entry: &Entry, running: &Running, admitted: &mut Option<Vec<IpAddr>>) {
+        let Some(agreement) = Agreement::of(&self.environment).filter(|_| self.shared_at().is_some()) else { return };
+        if admitted.as_ref() == Some(&agreement.others) {
+            return;
+        }
+        let pid = running.refreshed().map_or(running.pid(), |record| record.pid);
+        let others = agreement.others.clone();
+        match server::admit(&self.host, &self.environment, &self.definition, entry, others, pid) {
+            Ok(()) => *admitted = Some(agreement.others),
+            Err(error) => {
+                tracing::warn!(scope = %self.environment.scope, service = %self.definition.name, "{error}");
+            }
         }
     }
 

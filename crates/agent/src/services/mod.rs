@@ -13,7 +13,12 @@
 //! ```
 //!
 //! Each engine is a file; [`server`] is what they have in common.
+//!
+//! On several hosts the servers run on one of them ([`Membership::data_host`](crate::membership::Membership::data_host))
+//! and listen on its private address as well; the others reach them there. Ports and passwords follow from the secret
+//! that the hosts share ([`agreement`]).
 
+mod agreement;
 mod book;
 mod definition;
 mod install;
@@ -25,6 +30,7 @@ mod redis;
 mod server;
 mod state;
 
+pub(crate) use agreement::Agreement;
 pub use book::service_url;
 pub(crate) use book::{Book, Entry};
 pub(crate) use definition::Definition;

@@ -16,6 +16,9 @@ const CLUSTER: &str = "cluster";
 /// The settings Slipway writes.
 const CONFIG: &str = "slipway.conf";
 
+/// Who may come in, when other hosts may.
+const HBA: &str = "pg_hba.conf";
+
 /// The superuser.
 const ADMIN: &str = "postgres";
 
@@ -179,6 +182,7 @@ pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
     }
     let memory = work.definition.memory.or_else(|| observe::process::host_memory().ok().map(|memory| memory.total / 4));
     work.write(CONFIG, &config(work, memory.unwrap_or(1 << 30)))?;
+    work.write(HBA, &hba(work))?;
     Ok(vec![
         programs.join("postgres").display().to_string(),
         "-D".to_owned(),
@@ -247,11 +251,39 @@ fn config(work: &Work<'_>, memory: u64) -> String {
     line("logging_collector", "off");
     line("log_destination", "stderr");
     line("log_line_prefix", "");
-    line("listen_addresses", "127.0.0.1");
+    let mut addresses = "127.0.0.1".to_owned();
+    if let Some(address) = work.shared_at() {
+        let _infallible = write!(addresses, ",{address}");
+        line("hba_file", &format!("{HANDED_FOLDER}/{HBA}"));
+    }
+    line("listen_addresses", &addresses);
     line("port", &work.entry.port.to_string());
     line("unix_socket_directories", HANDED_FOLDER);
     line("unix_socket_permissions", "0700");
     text
+}
+
+/// Who may come in from where: everybody with a password from this host, the application alone from the others.
+/// Source: PostgreSQL documentation, section 21.1.
+fn hba(work: &Work<'_>) -> String {
+    let user = &work.entry.user;
+    let mut text = String::from(
+        "# Written by Slipway at each start, and when hosts come and go.\n\
+         local all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\nhost all all ::1/128 scram-sha-256\n",
+    );
+    for address in work.shared_at().into_iter().chain(work.others.iter().copied()) {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let _infallible = writeln!(text, "host \"{user}\" \"{user}\" {address}/{bits} scram-sha-256");
+    }
+    text
+}
+
+/// Lets those in that [`hba`] names now.
+pub(super) fn admit(work: &Work<'_>, pid: u32) -> Result<(), Error> {
+    work.write(HBA, &hba(work))?;
+    let pid = i32::try_from(pid).map_err(|_| Error::failed(format!("{pid} is no process")))?;
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGHUP)
+        .map_err(|error| Error::failed(format!("PostgreSQL cannot be told to read {HBA} again: {error}")))
 }
 
 /// Whether the application's user gets an answer. Makes the user and its database first when they are not set up.
@@ -296,6 +328,7 @@ mod tests {
             settings: BTreeMap::new(),
             memory: None,
             cpu_millis: None,
+            shared: None,
         };
         check(&definition, folder.path(), Path::new("/nowhere")).await.expect("there are none yet");
         std::fs::create_dir(folder.path().join(CLUSTER)).unwrap();

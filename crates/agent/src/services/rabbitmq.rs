@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Write as _,
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -77,6 +78,9 @@ pub(super) fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
         let _infallible = writeln!(text, "{name} = {value}");
     };
     line("listeners.tcp.1", &format!("127.0.0.1:{port}"));
+    if let Some(address) = work.shared_at() {
+        line("listeners.tcp.2", &SocketAddr::new(address, *port).to_string());
+    }
     // Made with the first data.
     line("default_user", user);
     line("default_pass", password);
@@ -126,7 +130,7 @@ pub(super) fn complete(work: &Work<'_>, spec: &mut Spec) {
 
 /// Whether it lets the application in.
 pub(super) async fn answers(entry: &Entry) -> Result<(), String> {
-    let place = format!("rabbitmq on 127.0.0.1:{}", entry.port);
+    let place = format!("rabbitmq on {}", entry.place());
     match tokio::time::timeout(PATIENCE, visit(entry)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(format!("{place} does not answer: {}", crate::socket::plain(&error))),
@@ -147,7 +151,7 @@ const CLOSE_OK: u16 = 51;
 
 /// Logs in, opens the connection and closes it in order.
 async fn visit(entry: &Entry) -> io::Result<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", entry.port)).await?;
+    let mut stream = TcpStream::connect(entry.place()).await?;
     stream.write_all(b"AMQP\0\0\x09\x01").await?;
     expect(&mut stream, START).await?;
     let login = format!("\0{}\0{}", entry.user, entry.password);

@@ -41,11 +41,13 @@ pub(super) async fn find_program(major: &str) -> Result<PathBuf, Error> {
 pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
     let program = find_program(work.definition.major()).await?;
     let Entry { port, password, .. } = work.entry;
+    let addresses: Vec<String> =
+        ["127.0.0.1".to_owned()].into_iter().chain(work.shared_at().map(|address| address.to_string())).collect();
     let mut text = String::from("# Written by Slipway at each start.\n");
     let mut line = |name: &str, value: &str| {
         let _infallible = writeln!(text, "{name} {value}");
     };
-    line("bind", "127.0.0.1");
+    line("bind", &addresses.join(" "));
     line("port", &port.to_string());
     line("requirepass", password);
     line("dir", HANDED_FOLDER);
@@ -63,7 +65,7 @@ pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
 
 /// Whether it lets the application in.
 pub(super) async fn answers(entry: &Entry) -> Result<(), String> {
-    let place = format!("redis on 127.0.0.1:{}", entry.port);
+    let place = format!("redis on {}", entry.place());
     match tokio::time::timeout(PATIENCE, ping(entry)).await {
         Ok(Ok(answer)) if answer.ends_with("+PONG\r\n") => Ok(()),
         Ok(Ok(answer)) => Err(format!("{place} answers: {}", answer.trim())),
@@ -74,7 +76,7 @@ pub(super) async fn answers(entry: &Entry) -> Result<(), String> {
 
 /// Source: Redis protocol specification (RESP), inline commands.
 async fn ping(entry: &Entry) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", entry.port)).await?;
+    let mut stream = TcpStream::connect(entry.place()).await?;
     stream.write_all(format!("AUTH {}\r\nPING\r\nQUIT\r\n", entry.password).as_bytes()).await?;
     let mut answer = Vec::new();
     (&mut stream).take(4096).read_to_end(&mut answer).await?;

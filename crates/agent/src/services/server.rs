@@ -2,13 +2,14 @@
 
 use std::{
     io::Write,
+    net::IpAddr,
     os::unix::fs::{PermissionsExt, chown, fchown},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use super::{
-    Definition,
+    Agreement, Definition,
     book::Entry,
     definition::Engine,
     install::{self, Account},
@@ -41,6 +42,8 @@ pub(super) struct Work<'a> {
     pub(super) shim: &'a Path,
     /// Whom it runs as; `None`: the agent's own user.
     pub(super) account: Option<Account>,
+    /// The environment's other hosts.
+    pub(super) others: Vec<IpAddr>,
 }
 
 /// Makes everything ready for a server, its first data included, and says how it is started.
@@ -58,7 +61,8 @@ pub(super) async fn prepare(
     if let Some(account) = &account {
         chown(&data, Some(account.uid), Some(account.gid)).map_err(Error::file("give away", &data))?;
     }
-    let work = Work { host, environment, definition, entry, data, shim, account };
+    let others = Agreement::of(environment).map(|agreement| agreement.others).unwrap_or_default();
+    let work = Work { host, environment, definition, entry, data, shim, account, others };
     let argv = match definition.engine {
         Engine::Postgres => postgres::prepare(&work).await?,
         Engine::Redis => redis::prepare(&work).await?,
@@ -89,6 +93,22 @@ pub(super) async fn answers(entry: &Entry, is_set_up: &mut bool) -> Result<(), S
     }
 }
 
+/// Lets the application in from `others`, and from no other host, in a server that runs.
+pub(super) fn admit(
+    host: &Host,
+    environment: &Environment,
+    definition: &Definition,
+    entry: &Entry,
+    others: Vec<IpAddr>,
+    pid: u32,
+) -> Result<(), Error> {
+    if definition.engine != Engine::Postgres {
+        return Ok(()); // the others ask for the password alone
+    }
+    let (data, account) = (environment.data().join(definition.id()), install::account(definition.engine)?);
+    postgres::admit(&Work { host, environment, definition, entry, data, shim: Path::new(""), account, others }, pid)
+}
+
 /// Its engine as a person reads it, with the installed version where that is another.
 pub(super) fn name(definition: &Definition) -> String {
     let asked = definition.engine_text();
@@ -107,6 +127,11 @@ pub(super) fn logs(environment: &Environment, definition: &Definition) -> PathBu
 }
 
 impl Work<'_> {
+    /// Where other hosts reach it.
+    pub(super) fn shared_at(&self) -> Option<IpAddr> {
+        self.definition.shared.as_ref()?.address
+    }
+
     /// A program of this server: as its user, with its data folder at [`shim::HANDED_FOLDER`].
     fn spec(&self, argv: Vec<String>, logs: PathBuf) -> Spec {
         let name = self.definition.name.to_string();

@@ -12,11 +12,14 @@ use stack::{ResourceName, ResourceRef, Revision};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Book, Definition, Entry, server};
+use super::{Agreement, Book, Definition, Entry, server};
 use crate::{environment::Environment, error::Error, host::Host, revision::Loaded};
 
 /// How long a task or an instance waits for a server that starts. A first start writes some 40 MB.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often a server of another host is asked.
+const ELSEWHERE: Duration = Duration::from_millis(200);
 
 /// A server that failed is tried again meanwhile; whoever waits is told after this.
 const FAILED_FOR: Duration = Duration::from_secs(7);
@@ -48,8 +51,9 @@ impl Services {
 
     /// Gives every server of a revision its port and passwords, so that programs can be told of them.
     pub(crate) fn enter(&self, host: &Host, environment: &Environment, loaded: &Loaded) -> Result<(), Error> {
+        let agreement = Agreement::of(environment);
         for definition in Definition::all(&loaded.resolved) {
-            self.book().enter(&environment.scope.app, &definition, &host.ports)?;
+            self.book().enter(&environment.scope.app, &definition, agreement.as_ref(), &host.ports)?;
         }
         Ok(())
     }
@@ -83,8 +87,41 @@ impl Services {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Waits until all of `names` are ready. Fails when one cannot become so, or after a minute.
-    async fn wait(&self, names: &[ResourceRef]) -> Result<(), Error> {
+    /// Waits until all of `names` are ready, here or on the host that keeps the data. Fails when one cannot become so,
+    /// or after a minute.
+    async fn wait(&self, names: &[ResourceRef], agreement: Option<&Agreement>) -> Result<(), Error> {
+        match agreement.filter(|agreement| !agreement.is_here()) {
+            Some(elsewhere) => self.wait_for(names, elsewhere).await,
+            None => self.wait_here(names).await,
+        }
+    }
+
+    /// Asks the servers on another host until all of `names` let the application in.
+    async fn wait_for(&self, names: &[ResourceRef], agreement: &Agreement) -> Result<(), Error> {
+        let began = Instant::now();
+        for name in names {
+            loop {
+                let entry = self.book().find(name).cloned();
+                let answer = match entry {
+                    Some(entry) => server::answers(&entry, &mut true).await,
+                    None => Err("this host does not know it yet".to_owned()),
+                };
+                let Err(why) = answer else { break };
+                if began.elapsed() > PATIENCE {
+                    return Err(Error::failed(format!(
+                        "`{name}` of host `{}` is not ready after {} s: {why}; see `slipway status`, and whether the hosts \
+                         reach each other",
+                        agreement.keeper,
+                        PATIENCE.as_secs()
+                    )));
+                }
+                tokio::time::sleep(ELSEWHERE).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_here(&self, names: &[ResourceRef]) -> Result<(), Error> {
         let began = Instant::now();
         let mut changes = self.watch();
         loop {
@@ -129,11 +166,18 @@ pub(crate) async fn ensure(host: &Host, environment: &Environment, loaded: &Arc<
         return Ok(());
     }
     environment.services.enter(host, environment, loaded)?;
-    let new = environment.services.called().insert(loaded.revision.clone(), loaded.clone()).is_none();
+    call(environment, loaded);
+    environment.services.wait(&names, Agreement::of(environment).as_ref()).await
+}
+
+/// Starts the servers a revision asks for, for as long as the lease is held, if they are to run here.
+pub(super) fn call(environment: &Environment, loaded: &Loaded) {
+    // Read by whoever holds it.
+    let Some(loaded) = environment.revisions.find(&loaded.revision) else { return };
+    let new = environment.services.called().insert(loaded.revision.clone(), loaded).is_none();
     if new {
         environment.touch();
     }
-    environment.services.wait(&names).await
 }
 
 /// Waits until the servers that a service needs are ready, or it is to leave.
@@ -149,9 +193,10 @@ pub(crate) async fn wait_for_needs(
     if names.is_empty() {
         return Ok(());
     }
+    let agreement = Agreement::of(environment);
     tokio::select! {
         () = leave.cancelled() => Err(Error::failed("it is not wanted any more")),
-        ready = environment.services.wait(&names) => ready,
+        ready = environment.services.wait(&names, agreement.as_ref()) => ready,
     }
 }
 

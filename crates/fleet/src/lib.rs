@@ -18,6 +18,7 @@ mod fleet;
 mod health;
 pub mod host;
 mod honours;
+pub mod hosting;
 mod lines;
 mod local;
 mod roster;

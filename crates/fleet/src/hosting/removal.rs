@@ -1,0 +1,44 @@
+//! Taking Slipway off a host.
+
+use super::{GROUP, HOME, LINK, PROGRAMS, harden, plan::Step, unit};
+
+/// Stops everything of Slipway and removes it. What applications wrote and what the host was told stays, unless it is
+/// to be purged.
+pub fn steps(purge: bool) -> Vec<Step> {
+    let mut steps = vec![
+        Step::script("stop the agent, now and at every boot", stop()),
+        Step::script(
+            "remove the program",
+            format!(
+                "rm -rf {PROGRAMS} {LINK} {} {}\nif [ -d /run/systemd/system ]; then systemctl daemon-reload; fi",
+                unit::FILE,
+                unit::CRON_FILE
+            ),
+        ),
+    ];
+    if purge {
+        let home = format!("rm -rf {HOME}\ngroupdel {GROUP} 2>/dev/null || :");
+        steps.push(Step::script(format!("remove {HOME} with all data"), home));
+    }
+    steps
+}
+
+/// Ends the agent, what it started, and the keepers of both: asked first, then made to.
+fn stop() -> String {
+    // Shims and the edge are this program too, whatever its version; programs below shims end with them.
+    format!(
+        "if [ -d /run/systemd/system ]; then systemctl disable --quiet --now slipway 2>/dev/null || :; fi\n\
+         ours() {{ for one in /proc/[0-9]*; do case $(readlink $one/exe 2>/dev/null) in {PROGRAMS}/*) echo ${{one#/proc/}};; esac; done; }}\n\
+         for signal in TERM KILL; do\n  left=$(ours); [ -n \"$left\" ] || break\n  kill -$signal $left 2>/dev/null || :\n  \
+         n=0; while [ -n \"$(ours)\" ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n + 1)); done\ndone\n\
+         if [ -d /run/systemd/system ]; then systemctl kill --signal=KILL slipway 2>/dev/null || :; fi\n{}",
+        undo_firewall()
+    )
+}
+
+fn undo_firewall() -> String {
+    format!(
+        "if [ -e {0} ]; then systemctl disable --now slipway-firewall 2>/dev/null || :; rm -f {0} /etc/systemd/system/slipway-firewall.service; fi",
+        harden::NFT_FILE
+    )
+}

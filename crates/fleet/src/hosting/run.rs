@@ -1,0 +1,57 @@
+//! Doing the steps of a plan on a machine.
+
+use std::io::SeekFrom;
+
+use tokio::io::AsyncSeekExt;
+
+use super::{
+    PROGRAMS, Program,
+    plan::{Act, Step, part},
+};
+use crate::ssh::{Rights, Ssh, SshError};
+
+/// Does one step. What was done stays done when it fails, and the next plan begins there.
+pub async fn step(ssh: &Ssh, step: &Step, program: &Program) -> Result<(), SshError> {
+    match &step.act {
+        Act::Script(text) => script(ssh, text).await,
+        Act::Send { from } => send(ssh, program, *from).await,
+        Act::Login => ssh.renew().await,
+        Act::Guarded { change, undo } => {
+            script(ssh, change).await?;
+            // Over a connection of its own: the one at hand stays, whatever sshd and firewall say now.
+            match Ssh::connect(ssh.destination().argument()).await {
+                Ok(second) => {
+                    second.close().await;
+                    Ok(())
+                }
+                Err(error) => {
+                    script(ssh, undo).await?;
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+async fn script(ssh: &Ssh, text: &str) -> Result<(), SshError> {
+    let output = ssh.run_as(Rights::Root, &format!("set -e\n{text}")).await?;
+    if output.code == 0 { Ok(()) } else { Err(output.failure(ssh.host())) }
+}
+
+/// Sends a program from a byte on. Each byte is written where it belongs, so that a connection that was believed dead
+/// and lives on writes nothing wrong.
+async fn send(ssh: &Ssh, program: &Program, from: u64) -> Result<(), SshError> {
+    let here = |error: std::io::Error| SshError::Here {
+        host: ssh.host().to_owned(),
+        doing: "read this program",
+        said: error.to_string(),
+    };
+    let mut file = tokio::fs::File::open(&program.path).await.map_err(here)?;
+    file.seek(SeekFrom::Start(from)).await.map_err(here)?;
+    let part = part(&program.folder());
+    let line = format!(
+        "mkdir -p -m 755 {PROGRAMS} && dd of={part} bs=64k iflag=fullblock oflag=seek_bytes seek={from} conv=notrunc status=none"
+    );
+    let output = ssh.feed(Rights::Root, &line, file).await?;
+    if output.code == 0 { Ok(()) } else { Err(output.failure(ssh.host())) }
+}

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{Group, Held, Standing, ask::Manner, merge};
 use crate::{
     clock::{Clock, since},
+    desired::Desired,
     journal::Entry,
     target::{Fence, Level, Target, TargetError},
 };
@@ -80,9 +81,16 @@ impl<T: Target, C: Clock> Group<T, C> {
         }
         let journal = merge::journals(journals.iter().map(|(_, journal)| journal.clone()));
         if journals.len() >= self.majority() {
+            let desired = self.desired_of(&journals, &journal, manner).await;
+            if desired.is_none() {
+                let behind = journals.extract_if(.., |(_, own)| *own != journal);
+                refused.extend(behind.map(|(place, _)| {
+                    (place, TargetError::Failed { reason: "what it should hold could not be read".to_owned() })
+                }));
+            }
             let lacking = |(place, own): &(usize, Vec<Entry>)| {
                 let token = given.iter().find(|one| one.place == *place)?.fence;
-                Some((*place, token, level(own, &journal, fence, token)?))
+                Some((*place, token, level(own, &journal, fence, token, desired.as_ref())?))
             };
             let lacking: Vec<(usize, Fence, Level)> = journals.iter().filter_map(lacking).collect();
             let bring = |(place, token, level): (usize, Fence, Level)| async move {
@@ -117,6 +125,27 @@ impl<T: Target, C: Clock> Group<T, C> {
         state.lost = held.lost(self.members.iter().map(|(name, _)| name.clone()));
         state.held = Some(held);
         Ok(fence)
+    }
+
+    /// What hosts that lack entries should want: the environment's last committed release, or while visitors are being
+    /// moved what a host wants that took part to the end. What they want themselves is of an earlier step or deploy, and
+    /// other hosts may have let go what it needs.
+    async fn desired_of(
+        &self,
+        journals: &[(usize, Vec<Entry>)],
+        journal: &[Entry],
+        manner: Manner,
+    ) -> Option<Desired> {
+        if let Some(resting) = merge::resting(journal) {
+            return Some(resting);
+        }
+        let (level, behind): (Vec<_>, Vec<_>) = journals.iter().partition(|(_, own)| own == journal);
+        for (place, _) in level.iter().filter(|_| !behind.is_empty()) {
+            if let Ok(observed) = self.ask(*place, manner, |target| target.observe()).await {
+                return Some(observed.desired);
+            }
+        }
+        None
     }
 
     /// Locks one host. When it was asked before and the answer is not known, a lock of the same holder is our own: it
@@ -159,12 +188,18 @@ impl<T: Target, C: Clock> Group<T, C> {
 }
 
 /// What a host with the journal `own` and the token `token` needs to be level; `None` when it is.
-fn level(own: &[Entry], journal: &[Entry], fence: Fence, token: Fence) -> Option<Level> {
+fn level(
+    own: &[Entry],
+    journal: &[Entry],
+    fence: Fence,
+    token: Fence,
+    desired: Option<&Desired>,
+) -> Option<Level> {
     let keep = own.iter().zip(journal).take_while(|(own, entry)| own == entry).count();
     let same = keep == own.len() && keep == journal.len();
     if same && token == fence {
         return None;
     }
-    let desired = if same { None } else { merge::resting(journal) };
+    let desired = desired.filter(|_| !same).cloned();
     Some(Level { floor: fence, keep, entries: journal[keep..].to_vec(), desired })
 }

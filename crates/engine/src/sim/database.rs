@@ -24,6 +24,8 @@ pub struct Database {
 #[derive(Debug)]
 struct Job {
     id: u64,
+    /// The host that runs it.
+    host: usize,
     fence: Fence,
     work: Work,
     /// Done with the next migration at this time.
@@ -41,11 +43,11 @@ pub enum Work {
 }
 
 impl World {
-    /// Gives the host a task; its end is [`ended`](Self::task_ended).
-    pub(crate) fn begin_task(&mut self, work: Work, fence: Fence) -> u64 {
+    /// Gives a host a task; its end is [`ended`](Self::task_ended).
+    pub(crate) fn begin_task(&mut self, host: usize, work: Work, fence: Fence) -> u64 {
         self.database.next += 1;
         let id = self.database.next;
-        self.database.queue.push(Job { id, fence, work, due: None, done: Vec::new() });
+        self.database.queue.push(Job { id, host, fence, work, due: None, done: Vec::new() });
         id
     }
 
@@ -55,9 +57,11 @@ impl World {
         Some(self.database.ended.swap_remove(place).1)
     }
 
-    /// The agent is gone: what it ran is rolled back and nobody gets an answer.
-    pub(crate) fn drop_tasks(&mut self) {
-        for job in std::mem::take(&mut self.database.queue) {
+    /// The agent of a host is gone: what it ran is rolled back and nobody gets an answer.
+    pub(crate) fn drop_tasks(&mut self, host: usize) {
+        let (gone, left) = std::mem::take(&mut self.database.queue).into_iter().partition(|job| job.host == host);
+        self.database.queue = left;
+        for job in gone {
             let reason = "the agent was restarted".to_owned();
             self.database.ended.push((job.id, Err(TargetError::Unreachable { host: "host".to_owned(), reason })));
         }
@@ -71,9 +75,9 @@ impl World {
     /// Lets the tasks work until now.
     pub(crate) fn tick_database(&mut self) {
         while let Some(job) = self.database.queue.first() {
-            let (fence, due) = (job.fence, job.due);
+            let (host, fence, due) = (job.host, job.fence, job.due);
             let end = match due {
-                None => match self.admit(fence) {
+                None => match self.admit_task(host, fence) {
                     Err(refused) => Some(Err(refused)),
                     Ok(()) => self.schedule_next(),
                 },
@@ -85,6 +89,17 @@ impl World {
             self.tell(|| format!("task {} ends: {end:?}", job.id));
             self.database.ended.push((job.id, end));
         }
+    }
+
+    /// Whether a task that waited may begin. One of many hosts refuses also when its lease has lapsed: the group may have
+    /// left it out and given the task to the next host.
+    fn admit_task(&mut self, host: usize, fence: Fence) -> Result<(), TargetError> {
+        self.admit(host, fence)?;
+        let lapsed = self.hosts[host].lease.as_ref().is_none_or(|(_, until)| *until <= self.now);
+        if self.hosts.len() > 1 && lapsed {
+            return Err(TargetError::Fenced { given: fence.0, current: fence.0 });
+        }
+        Ok(())
     }
 
     /// The next migration of the first job and the way it goes.
@@ -129,7 +144,9 @@ impl World {
                 let reason = format!("migration {version} failed: syntax error; mend the file and deploy again");
                 return Some(Err(TargetError::Failed { reason }));
             }
-            if !self.deploy.planned.contains(&version) {
+            let host = self.database.queue.first()?.host;
+            let number = self.hosts[host].deploy.number;
+            if !self.is_announced(number, |now| now.planned.contains(&version)) {
                 self.violate(format!("migration {version} is applied and the journal does not say that it was to be"));
             }
             self.database.applied.push(version);

@@ -18,20 +18,23 @@ use super::{
 use crate::{
     clock::Clock,
     desired::{Desired, InstanceState, Observed},
+    group::merge::Holding,
     journal::{DeployKind, Entry, Event},
-    target::{Fence, Target, TargetError, Task, TaskEnd},
+    target::{Fence, Level, Target, TargetError, Task, TaskEnd},
 };
 
-/// One engine's line to the world.
+/// One engine's line to a host of the world.
 #[derive(Debug, Clone)]
 pub struct Link {
+    /// Which host.
+    pub host: usize,
     /// The world.
     pub world: Rc<RefCell<World>>,
     /// Who uses it.
     pub actor: Rc<RefCell<Actor>>,
 }
 
-/// One engine: a person's, or the host's own.
+/// One engine: a person's, or a host's own.
 #[derive(Debug, Default)]
 pub struct Actor {
     /// Its name in the story.
@@ -40,12 +43,14 @@ pub struct Actor {
     pub dead: bool,
     /// It is killed around its verb of this number: twice the number before its effect, one more after.
     pub dies_at: Option<u64>,
-    /// Its line is cut from and until.
-    pub cut: (u64, u64),
+    /// It lives on this host.
+    pub home: Option<usize>,
+    /// Its lines to each host are cut, from and until.
+    pub cuts: Vec<(u64, u64)>,
     /// The earliest time it waits for.
     pub wakes: u64,
     /// Verbs that will arrive again, and when.
-    pub(crate) late: Vec<(u64, Verb)>,
+    pub(crate) late: Vec<(u64, usize, Verb)>,
     verbs: u64,
     held_back: Option<(Entry, Fence)>,
     wrote: bool,
@@ -69,12 +74,15 @@ impl Link {
     async fn may_die(&self, place: u64) {
         let dies = {
             let mut actor = self.actor.borrow_mut();
-            actor.dead = actor.dies_at == Some(place);
-            actor.dead
+            let was = actor.dead;
+            actor.dead |= actor.dies_at == Some(place);
+            actor.dead && !was
         };
         if dies {
             self.die();
-            pending::<()>().await;
+        }
+        if self.actor.borrow().dead {
+            pending::<()>().await; // it does nothing more, whatever it was waiting for
         }
     }
 
@@ -83,12 +91,21 @@ impl Link {
         let mut world = self.world.borrow_mut();
         world.tell(|| format!("{} is killed", actor.name));
         if world.mutant == Mutant::ForgetfulJournal && actor.wrote {
-            world.forget_last_entry();
+            world.forget_last_entry(self.host);
         }
     }
 
-    fn lost(reason: &str) -> TargetError {
-        TargetError::Unreachable { host: "host".to_owned(), reason: reason.to_owned() }
+    fn lost(&self, reason: &str) -> TargetError {
+        TargetError::Unreachable { host: format!("host {}", self.host), reason: reason.to_owned() }
+    }
+
+    /// The line to the host is cut, or one of the two machines.
+    fn is_cut(&self) -> bool {
+        let (world, actor) = (self.world.borrow(), self.actor.borrow());
+        let now = world.now;
+        let cut = actor.cuts.get(self.host).is_some_and(|(from, until)| (*from..*until).contains(&now));
+        let away = world.hosts[self.host].is_isolated(now) || actor.home.is_some_and(|at| world.hosts[at].is_isolated(now));
+        actor.home != Some(self.host) && (cut || away)
     }
 
     /// Sends a verb and waits for what comes back, if it does.
@@ -99,32 +116,37 @@ impl Link {
             actor.verbs * 2
         };
         self.may_die(place).await;
-        let (now, cut, down, delay, fate) = {
+        let cut = self.is_cut();
+        let (now, down, delay, fate) = {
             let mut world = self.world.borrow_mut();
-            let cut = self.actor.borrow().cut;
-            let down = world.agent_down_until > world.now;
+            let down = !world.hosts[self.host].is_up(world.now);
             let delay = match world.random.between(0, 200) {
                 0 if world.faulty => world.random.between(1000, 9000),
                 1..100 => world.random.between(1, 12),
                 _ => 0,
             };
             let fate = if world.faulty { world.random.between(0, 1000) } else { 1000 };
-            (world.now, cut, down, delay, fate)
+            (world.now, down, delay, fate)
         };
-        if down || (cut.0..cut.1).contains(&now) {
+        if down || cut {
             self.until(now + 100).await;
-            return Err(Self::lost("connection refused"));
+            return Err(self.lost("connection refused"));
         }
         if delay > 0 {
             self.until(now + delay).await;
+            let gone = !self.world.borrow().hosts[self.host].is_up(self.world.borrow().now);
+            if gone || self.is_cut() {
+                return Err(self.lost("connection reset"));
+            }
+            self.may_die(0).await;
         }
         if fate < 6 {
             let now = self.world.borrow().now;
             self.arrives_again(&verb, fate < 3);
             self.until(now + 300).await;
-            return Err(Self::lost("the request timed out"));
+            return Err(self.lost("the request timed out"));
         }
-        let reply = self.world.borrow_mut().effect(&verb);
+        let reply = self.world.borrow_mut().effect(self.host, &verb);
         self.actor.borrow_mut().wrote |= matches!(verb, Verb::Append(..)) && reply.is_ok();
         if fate < 15 {
             self.arrives_again(&verb, true);
@@ -133,7 +155,7 @@ impl Link {
         if (10..20).contains(&fate) {
             let now = self.world.borrow().now;
             self.until(now + 300).await;
-            return Err(Self::lost("the reply was lost"));
+            return Err(self.lost("the reply was lost"));
         }
         match reply? {
             Reply::Working(id) => self.end_of(id).await.map(Reply::End),
@@ -146,6 +168,9 @@ impl Link {
             let ended = self.world.borrow_mut().task_ended(id);
             if let Some(end) = ended {
                 return end;
+            }
+            if self.is_cut() {
+                return Err(self.lost("connection reset"));
             }
             let next = {
                 let world = self.world.borrow();
@@ -160,7 +185,7 @@ impl Link {
         if does {
             let mut world = self.world.borrow_mut();
             let time = world.now + world.random.between(50, 12_000);
-            self.actor.borrow_mut().late.push((time, verb.clone()));
+            self.actor.borrow_mut().late.push((time, self.host, verb.clone()));
         }
     }
 
@@ -189,6 +214,15 @@ impl Link {
             Some((entry, fence)) => self.done(Verb::Append(entry, fence)).await,
             None => Ok(()),
         }
+    }
+
+    /// More than the desired state of the host and its journal is not read by its peers.
+    pub(crate) async fn holding(&self) -> Result<Holding, TargetError> {
+        let desired = match self.send(Verb::Observe).await? {
+            Reply::Observed(observed) => observed.desired,
+            other => unreachable!("observe answers an observation, not {other:?}"),
+        };
+        Ok(Holding { desired, journal: self.journal().await? })
     }
 }
 
@@ -247,7 +281,7 @@ impl Target for Link {
             Event::Started(start) => Some(start.kind == DeployKind::AutomaticRollback),
             _ => None,
         };
-        if paper && self.world.borrow().journal.iter().rev().find_map(automatic) == Some(true) {
+        if paper && self.world.borrow().hosts[self.host].journal.iter().rev().find_map(automatic) == Some(true) {
             return Ok(());
         }
         self.done(Verb::Want(desired.clone(), fence)).await?;
@@ -271,6 +305,13 @@ impl Target for Link {
     }
 
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
-        self.write(entry, fence).await
+        match self.write(entry, fence).await {
+            Err(TargetError::Unreachable { .. }) if self.world.borrow().mutant == Mutant::AppendByFew => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
+        self.done(Verb::Level(level.clone(), fence)).await
     }
 }

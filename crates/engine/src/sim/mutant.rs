@@ -28,10 +28,24 @@ pub enum Mutant {
     HalfMigration,
     /// An automatic rollback changes the journal and not the hosts.
     PaperRollback,
+    /// An entry counts as written although hosts that are not left out did not answer.
+    AppendByFew,
+    /// A host recovers a deploy alone.
+    RecoverAlone,
+    /// A person takes the lease of less than half of the hosts.
+    LockByFew,
+    /// A host that was away keeps its journal and desired state when the lease is taken.
+    NoLevel,
+    /// Tokens of hosts that were away do not catch up.
+    NoFloor,
 }
 
 impl Mutant {
-    /// Every broken one.
+    /// Broken worlds that only many hosts make.
+    pub const MANY: [Mutant; 5] =
+        [Mutant::AppendByFew, Mutant::RecoverAlone, Mutant::LockByFew, Mutant::NoLevel, Mutant::NoFloor];
+
+    /// Every broken one of a single host.
     pub const ALL: [Mutant; 11] = [
         Mutant::IgnoresFences,
         Mutant::ForgetfulJournal,

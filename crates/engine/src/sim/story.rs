@@ -11,20 +11,26 @@ use std::{
 use super::{
     link::{Actor, Link},
     mutant::Mutant,
-    people::{Wish, fulfil},
+    people::{Lines, Wish, fulfil},
     release::Character,
     world::{Verb, World},
 };
 use crate::{
     error::EngineError,
+    group::{
+        Group,
+        merge::{Holding, adopt, resting},
+    },
     journal::Outcome,
     policy::{Policy, Stage},
-    record::records,
+    record::{records, unfinished},
     recover::{Recovered, recover},
     watcher::Silent,
 };
 
 const TTL: Duration = Duration::from_secs(3);
+/// Of a group, with a host that does not answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// A story that has not come to rest after this time never will.
 const TOO_LONG: u64 = 1_800_000;
 
@@ -37,8 +43,10 @@ pub struct Ending {
     pub outcomes: [usize; 3],
     /// Engines that were killed.
     pub killed: usize,
-    /// Deploys that the host finished or undid.
+    /// Deploys that a host finished or undid.
     pub recovered: usize,
+    /// Deploys that succeeded while a host was off.
+    pub without_some: usize,
     /// Engines that found their lease lost.
     pub fenced: usize,
     /// The first law that was broken.
@@ -47,15 +55,16 @@ pub struct Ending {
     pub story: Vec<String>,
 }
 
-/// Runs one seed in a world with `mutant`; keeps the story when `tell`.
-pub fn run(seed: u64, mutant: Mutant, tell: bool) -> Ending {
-    let mut world = World::new(seed, mutant, tell);
+/// Runs one seed in a world of so many hosts with `mutant`; keeps the story when `tell`.
+pub fn run(seed: u64, hosts: usize, mutant: Mutant, tell: bool) -> Ending {
+    let mut world = World::new(seed, hosts, mutant, tell);
     let policy = policy(&mut world);
     let wishes = wishes(&mut world);
     world.tell(|| format!("people want {wishes:?}"));
     let made: Vec<String> = world.made.iter().map(|made| format!("{:?} x{}", made.character, made.replicas)).collect();
-    world.tell(|| format!("releases are {made:?}"));
+    world.tell(|| format!("releases are {made:?}, hosts {hosts}"));
     let mut theatre = Theatre {
+        next_recovery: vec![0; world.hosts.len()],
         world: Rc::new(RefCell::new(world)),
         policy,
         wishes,
@@ -65,12 +74,11 @@ pub fn run(seed: u64, mutant: Mutant, tell: bool) -> Ending {
         deaths_left: 4,
         next_wish: Some(0),
         next_chaos: 0,
-        next_recovery: 0,
     };
     theatre.play();
     let mut world = theatre.world.borrow_mut();
     let mut ending = theatre.ending;
-    for record in records(&world.journal) {
+    for record in records(&world.hosts[0].journal) {
         ending.deploys += 1;
         match record.outcome() {
             Some(Outcome::Succeeded) => ending.outcomes[0] += 1,
@@ -92,8 +100,16 @@ fn policy(world: &mut World) -> Policy {
         2 => vec![stage(20, 0), stage(50, 600), stage(100, 0)],
         _ => vec![stage(10, 1000), stage(100, 800)],
     };
+    world.holds = world.random.chance(100);
+    let hold = |stage: &Stage| Stage { hold: world.holds && stage.percent < 100, ..*stage };
+    let stages = stages.iter().map(hold).collect();
+    let hosts = world.hosts.len();
+    let minority = (hosts as u64 - 1) / 2;
+    let max_fail = if minority > 0 { usize::try_from(world.random.between(0, minority + 1)).unwrap_or(0) } else { 0 };
     Policy {
         stages,
+        by_host: (hosts > 1 && world.random.chance(300)).then_some(hosts),
+        max_fail,
         start: Duration::from_secs(6),
         shift: Duration::from_secs(4),
         drain: Duration::from_secs(4),
@@ -137,7 +153,8 @@ fn wishes(world: &mut World) -> Vec<Wish> {
 struct Engine {
     link: Link,
     life: Pin<Box<dyn Future<Output = Result<bool, EngineError>>>>,
-    host: bool,
+    /// It lives on this host.
+    home: Option<usize>,
 }
 
 struct Theatre {
@@ -146,13 +163,14 @@ struct Theatre {
     /// Last first.
     wishes: Vec<Wish>,
     engines: Vec<Engine>,
-    /// Verbs that will arrive once more, also after their sender's death.
-    late: Vec<(u64, Verb)>,
+    /// Verbs that will arrive once more at a host, also after their sender's death.
+    late: Vec<(u64, usize, Verb)>,
     ending: Ending,
     deaths_left: u32,
     next_wish: Option<u64>,
     next_chaos: u64,
-    next_recovery: u64,
+    /// Of each host.
+    next_recovery: Vec<u64>,
 }
 
 impl Theatre {
@@ -160,16 +178,16 @@ impl Theatre {
         self.next_chaos = self.world.borrow_mut().random.between(100, 20_000);
         loop {
             self.begin_wish();
-            self.begin_recovery();
+            self.tend();
             self.chaos();
             self.deliver_late();
             self.poll_engines();
             let done = {
                 let mut world = self.world.borrow_mut();
                 world.tick_database();
-                world.tick_host();
+                world.tick_hosts();
                 world.check_visitors();
-                world.faulty = !(self.wishes.is_empty() && self.engines.iter().all(|engine| engine.host));
+                world.faulty = !(self.wishes.is_empty() && self.engines.iter().all(|engine| engine.home.is_some()));
                 if world.now > TOO_LONG {
                     world.violate("the world does not come to rest".to_owned());
                     world.check_rest();
@@ -186,15 +204,17 @@ impl Theatre {
     /// Moves the clock to the next event; false when there is none: the world rests, and its laws are checked.
     fn advance(&mut self) -> bool {
         let mut world = self.world.borrow_mut();
-        let abandoned = world.is_abandoned();
         let wakes = self.engines.iter().map(|engine| engine.link.actor.borrow().wakes);
-        let lapse = world.lease.as_ref().map(|(_, until)| *until).filter(|until| *until > world.now);
-        let recovery = (abandoned && world.mutant != Mutant::NoRecovery).then_some(self.next_recovery);
+        let now = world.now;
+        let leases = world.hosts.iter().filter(|host| !host.buried).filter_map(|host| host.lease.as_ref());
+        let lapse = leases.map(|(_, until)| *until).filter(|until| *until > now).min();
+        let hosts = 0..world.hosts.len();
+        let recovery = hosts.filter(|at| self.is_needed(&world, *at)).map(|at| self.next_recovery[at]).min();
         let chaos = world.faulty.then_some(self.next_chaos);
         let next = wakes
             .chain(world.next_host_event())
             .chain(world.next_database_event())
-            .chain(self.late.iter().map(|(time, _)| *time))
+            .chain(self.late.iter().map(|(time, ..)| *time))
             .chain(self.next_wish.filter(|_| !self.wishes.is_empty()))
             .chain(lapse)
             .chain(recovery)
@@ -202,10 +222,14 @@ impl Theatre {
             .min();
         if let Some(next) = next {
             world.now = next.max(world.now + 1);
-        } else {
-            world.check_rest();
+            return true;
         }
-        next.is_some()
+        world.check_living();
+        if world.dig_up() {
+            return true;
+        }
+        world.check_rest();
+        false
     }
 
     /// A person begins the next wish.
@@ -214,7 +238,7 @@ impl Theatre {
         if self.wishes.is_empty() {
             return;
         }
-        if self.next_wish.is_none() && self.engines.iter().all(|engine| engine.host) {
+        if self.next_wish.is_none() && self.engines.iter().all(|engine| engine.home.is_some()) {
             self.next_wish = Some(world.now + world.random.between(0, 3000));
         }
         if self.next_wish.is_none_or(|time| time > world.now) {
@@ -224,50 +248,82 @@ impl Theatre {
         let race = world.random.chance(150);
         self.next_wish = race.then(|| world.now + world.random.between(0, 6000));
         let name = if race { "ada" } else { "bob" };
+        let few = world.mutant == Mutant::LockByFew;
+        let hosts = if few { world.hosts.len() / 2 } else { world.hosts.len() };
         drop(world);
-        let link = self.link(name, 300);
-        let (life, policy) = (link.clone(), self.policy.clone());
-        let life = Box::pin(async move { fulfil(life, wish, policy, TTL).await.map(|()| false) });
-        self.engines.push(Engine { link, life, host: false });
+        let link = self.link(name, None, 300);
+        let (lines, life, policy) = (lines(&link, 0..hosts), link.clone(), self.policy.clone());
+        let life = Box::pin(async move { fulfil(lines, life, wish, policy, TTL).await.map(|()| false) });
+        self.engines.push(Engine { link, life, home: None });
     }
 
-    /// The host finishes what nobody else does.
-    fn begin_recovery(&mut self) {
-        let (abandoned, now, mutant) = {
-            let world = self.world.borrow();
-            (world.is_abandoned() && world.agent_down_until <= world.now, world.now, world.mutant)
-        };
-        let at_work = self.engines.iter().any(|engine| engine.host);
-        if !abandoned || at_work || now < self.next_recovery || mutant == Mutant::NoRecovery {
-            return;
+    /// A host has something to do that nobody else does: a deploy to finish, or to become level with its peers.
+    fn is_needed(&self, world: &World, at: usize) -> bool {
+        let host = &world.hosts[at];
+        let at_work = || self.engines.iter().any(|engine| engine.home == Some(at));
+        if host.buried || world.is_locked(at) || world.mutant == Mutant::NoRecovery || at_work() {
+            return false;
         }
-        self.next_recovery = now + 500;
-        let link = self.link("host", 250);
-        link.actor.borrow_mut().cut = (0, 0);
-        let (life, policy) = (link.clone(), self.policy.clone());
-        let life = Box::pin(async move {
-            let mut watcher = Silent;
-            let recovered = recover(&life, &life, "host", TTL, &policy, &mut watcher).await?;
-            Ok(recovered != Recovered::Nothing)
-        });
-        self.engines.push(Engine { link, life, host: true });
+        let end = |host: &super::host::Host| (host.journal.last().cloned(), host.journal.len());
+        let peers = || world.hosts.iter().filter(|host| host.is_up(world.now));
+        let many = world.hosts.len() > 1;
+        unfinished(&host.journal)
+            || many && peers().any(|peer| end(peer) != end(host))
+            || many && resting(&host.journal).is_some_and(|desired| desired != host.desired)
+    }
+
+    /// Hosts do what nobody else does.
+    fn tend(&mut self) {
+        for at in 0..self.next_recovery.len() {
+            let (now, mutant, hosts) = {
+                let world = self.world.borrow();
+                let up = world.hosts[at].is_up(world.now);
+                if !up || world.now < self.next_recovery[at] || !self.is_needed(&world, at) {
+                    continue;
+                }
+                (world.now, world.mutant, world.hosts.len())
+            };
+            self.next_recovery[at] = now + self.world.borrow_mut().random.between(400, 600);
+            let link = self.link(&format!("agent {at}"), Some(at), if hosts == 1 { 250 } else { 50 });
+            let (me, policy) = (Link { host: at, ..link.clone() }, self.policy.clone());
+            let life = Box::pin(async move {
+                if hosts > 1 && mutant != Mutant::RecoverAlone && level(&me, hosts).await {
+                    return Ok(false);
+                }
+                let alone = hosts == 1 || mutant == Mutant::RecoverAlone;
+                let lines = lines(&me, if alone { at..at + 1 } else { 0..hosts });
+                let (mut watcher, holder) = (Silent, format!("agent {at}"));
+                let recovered = recover(&lines, &me, &holder, TTL, &policy, &mut watcher).await?;
+                Ok(recovered != Recovered::Nothing)
+            });
+            self.engines.push(Engine { link, life, home: Some(at) });
+        }
     }
 
     /// A line for a new engine, with what will happen to it.
-    fn link(&mut self, name: &str, dies_per_mille: u64) -> Link {
+    fn link(&mut self, name: &str, home: Option<usize>, dies_per_mille: u64) -> Link {
         let mut world = self.world.borrow_mut();
+        let hosts = world.hosts.len();
         let mut actor = Actor::default();
+        (actor.home, actor.cuts) = (home, vec![(0, 0); hosts]);
         name.clone_into(&mut actor.name);
         if self.deaths_left > 0 && world.random.chance(dies_per_mille) {
             self.deaths_left -= 1;
             let longest = if world.random.chance(500) { 60 } else { 240 };
-            actor.dies_at = Some(world.random.between(2, longest));
+            actor.dies_at = Some(world.random.between(2, longest * hosts as u64));
         }
-        if world.faulty && world.random.chance(100) {
+        if world.faulty && world.random.chance(100) && (home.is_none() || hosts > 1) {
             let from = world.now + world.random.between(0, 8000);
-            actor.cut = (from, from + world.random.between(500, 9000));
+            let cut = (from, from + world.random.between(500, 9000));
+            let all = hosts == 1 || world.random.chance(200);
+            let one = usize::try_from(world.random.between(0, hosts as u64)).unwrap_or(0);
+            for (at, line) in actor.cuts.iter_mut().enumerate() {
+                if all || at == one {
+                    *line = cut;
+                }
+            }
         }
-        Link { world: Rc::clone(&self.world), actor: Rc::new(RefCell::new(actor)) }
+        Link { host: 0, world: Rc::clone(&self.world), actor: Rc::new(RefCell::new(actor)) }
     }
 
     /// Machines misbehave.
@@ -276,23 +332,50 @@ impl Theatre {
         if !world.faulty || world.now < self.next_chaos {
             return;
         }
-        self.next_chaos = world.now + world.random.between(2000, 40_000);
+        let hosts = world.hosts.len() as u64;
+        self.next_chaos = world.now + world.random.between(2000, 40_000 / hosts);
         let now = world.now;
-        match world.random.between(0, 20) {
-            0..8 => world.crash_an_instance(),
+        let at = usize::try_from(world.random.between(0, hosts)).unwrap_or(0);
+        if world.hosts[at].buried || world.hosts[at].dead_until > now {
+            return;
+        }
+        let gone = match world.random.between(0, if hosts > 1 { 30 } else { 20 }) {
+            0..8 => {
+                world.crash_an_instance(at);
+                false
+            }
             8..14 => {
-                world.agent_down_until = now + world.random.between(50, 1500);
-                world.tell(|| "the agent restarts".to_owned());
-                world.drop_tasks();
-                drop(world);
-                self.engines.retain(|engine| !engine.host);
+                world.hosts[at].agent_down_until = now + world.random.between(50, 1500);
+                world.tell(|| format!("the agent of host {at} restarts"));
+                world.drop_tasks(at);
+                true
             }
             14..18 => {
-                world.disk_full_until = now + world.random.between(100, 6000);
-                world.tell(|| "the disk is full for a while".to_owned());
+                world.hosts[at].disk_full_until = now + world.random.between(100, 6000);
+                world.tell(|| format!("the disk of host {at} is full for a while"));
+                false
             }
-            18 => world.lose_power(),
-            _ => {}
+            18 => {
+                world.lose_power(at);
+                hosts > 1
+            }
+            20..24 => {
+                let buried = world.hosts.iter().filter(|host| host.buried).count() as u64;
+                let forever = (buried + 1) * 2 < hosts && world.random.chance(300);
+                let time = (!forever).then(|| world.random.between(500, 20_000));
+                world.die(at, time);
+                true
+            }
+            24..28 => {
+                world.hosts[at].isolated = (now, now + world.random.between(500, 20_000));
+                world.tell(|| format!("host {at} is cut off"));
+                false
+            }
+            _ => false,
+        };
+        drop(world);
+        if gone {
+            self.engines.retain(|engine| engine.home != Some(at));
         }
     }
 
@@ -304,17 +387,17 @@ impl Theatre {
         }
         let now = world.now;
         let mut due = Vec::new();
-        self.late.retain(|(time, verb)| {
+        self.late.retain(|(time, at, verb)| {
             let is_due = *time <= now;
             if is_due {
-                due.push(verb.clone());
+                due.push((*at, verb.clone()));
             }
             !is_due
         });
-        for verb in due {
-            if world.may_arrive_late(&verb) {
-                let reply = world.effect(&verb);
-                world.tell(|| format!("late: {verb:?} -> {reply:?}"));
+        for (at, verb) in due {
+            if world.hosts[at].is_up(now) && world.may_arrive_late(at, &verb) {
+                let reply = world.effect(at, &verb);
+                world.tell(|| format!("late at host {at}: {verb:?} -> {reply:?}"));
             }
         }
     }
@@ -329,6 +412,7 @@ impl Theatre {
                 continue;
             }
             engine.link.actor.borrow_mut().wakes = u64::MAX;
+            let told = self.world.borrow().told.len();
             let polled = engine.life.as_mut().poll(&mut Context::from_waker(Waker::noop()));
             let dead = engine.link.actor.borrow().dead;
             if let (Poll::Pending, false) = (&polled, dead) {
@@ -338,14 +422,44 @@ impl Theatre {
             let engine = self.engines.remove(place);
             self.late.append(&mut engine.link.actor.borrow_mut().late);
             let name = engine.link.actor.borrow().name.clone();
-            self.world.borrow_mut().tell(|| match &polled {
+            let mut world = self.world.borrow_mut();
+            world.tell(|| match &polled {
                 Poll::Pending => format!("{name} is gone"),
                 Poll::Ready(Ok(_)) => format!("{name} is done"),
                 Poll::Ready(Err(error)) => format!("{name} stops: {error}"),
             });
+            let off = world.hosts.iter().any(|host| host.buried || host.dead_until > now);
+            let succeeded = world.told[told..].iter().any(|(_, outcome)| *outcome == Outcome::Succeeded);
+            self.ending.without_some += usize::from(off && succeeded);
             self.ending.killed += usize::from(dead);
             self.ending.recovered += usize::from(matches!(polled, Poll::Ready(Ok(true))));
             self.ending.fenced += usize::from(matches!(&polled, Poll::Ready(Err(error)) if error.is_lease_lost()));
         }
     }
+}
+
+/// The hosts `some`, as the engine of `link` reaches them.
+fn lines(link: &Link, some: std::ops::Range<usize>) -> Lines {
+    let member = |host: usize| (format!("host {host}"), Link { host, ..link.clone() });
+    Group::new(some.map(member).collect(), link.clone(), PATIENCE)
+}
+
+/// What an agent does first: looks at its peers and adopts what they hold. True when that was something, or when it and
+/// those that answer are too few.
+async fn level(me: &Link, hosts: usize) -> bool {
+    let mut peers = Vec::new();
+    for host in (0..hosts).filter(|host| *host != me.host) {
+        peers.extend(Link { host, ..me.clone() }.holding().await);
+    }
+    let (own, token) = {
+        let world = me.world.borrow();
+        let host = &world.hosts[me.host];
+        (Holding { journal: host.journal.clone(), desired: host.desired.clone() }, host.fence)
+    };
+    if (peers.len() + 1) * 2 <= hosts {
+        return true;
+    }
+    let Some(holding) = adopt(&own, &peers, hosts) else { return !unfinished(&own.journal) };
+    me.world.borrow_mut().adopt(me.host, token, holding);
+    true
 }

@@ -260,3 +260,8 @@ pub(crate) fn label(text: &str, otherwise: &str) -> String {
     let name = name.trim_end_matches('-');
     if ResourceName::new(name).is_ok() { name.to_owned() } else { otherwise.to_owned() }
 }
+
+/// A command that migrates, in the files of a service.
+pub(crate) fn migrate(run: &str, service: &str) -> toml::Table {
+    [("run", run), ("service", service)].into_iter().map(|(key, text)| (key.to_owned(), Value::from(text))).collect()
+}

@@ -82,6 +82,22 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     words.iter().any(|word| secret.contains(word)) || (words.last() == Some(&"KEY") && words.len() > 1)
 }
 
+/// Whether a value has the shape of a secret, whatever its name says.
+pub(crate) fn is_secret(value: &str) -> bool {
+    redactor().redact(value) != value
+}
+
+/// A text for people: without what has the shape of a secret.
+pub(crate) fn shown(text: &str) -> String {
+    redactor().redact(text).into_owned()
+}
+
+fn redactor() -> &'static secrets::redact::Redactor {
+    static REDACTOR: std::sync::LazyLock<secrets::redact::Redactor> =
+        std::sync::LazyLock::new(|| secrets::redact::Redactor::new([]));
+    &REDACTOR
+}
+
 /// A size of another format (`512M`, `1g`, `512Mi`, `536870912`) as the stack writes it.
 pub(crate) fn size(text: &str) -> Option<String> {
     let text = text.trim();
@@ -145,6 +161,13 @@ pub(crate) fn checked_path(command: &str) -> Option<String> {
     let rest = address.split_once("://")?.1;
     let path = rest.find('/').map_or("/", |at| &rest[at..]);
     Some(path.split('?').next().unwrap_or("/").to_owned())
+}
+
+/// The port of an HTTP check inside a command line.
+pub(crate) fn checked_port(command: &str) -> Option<u16> {
+    let address = command.split("://").nth(1)?;
+    let host = address.split(|c: char| c.is_whitespace() || "/\"'|;&)".contains(c)).next()?;
+    host.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Words of a command line joined so that a shell reads them again.

@@ -47,12 +47,17 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
             data::declare(&image, &label(name, "data"), draft);
         }
     }
+    let proxies: BTreeSet<String> = services
+        .iter()
+        .filter(|(_, service)| compose_service::role(service) == data::Role::Proxy)
+        .map(|(name, _)| (*name).to_owned())
+        .collect();
     for (name, service) in &services {
         if bases.contains(*name) && service.find("image").is_none() && service.find("build").is_none() {
             service.changed("only a base that others extend; what it says is in them");
             continue;
         }
-        compose_service::read(name, service, &names, draft);
+        compose_service::read(name, service, &names, &proxies, draft);
     }
     volumes(&at, draft);
     secrets(&at, draft);
@@ -193,7 +198,7 @@ pub(crate) fn environment(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draf
             ));
             continue;
         }
-        let secret = text::is_secret_name(&variable);
+        let secret = text::is_secret_name(&variable) || text::is_secret(&value);
         if secret && !value.contains('$') {
             draft.variable(&variable, None, true);
             draft.section(kind, name).put("env", &variable, format!("${{{variable}}}"));

@@ -18,12 +18,17 @@ use crate::{
 };
 
 /// Reads one service, whatever it is.
-pub(crate) fn read(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &mut Draft) {
-    let image = at.find("image").and_then(|image| image.text());
-    let role = image.as_deref().filter(|_| at.find("build").is_none()).map_or(Role::Program, data::role);
+pub(crate) fn read(
+    name: &str,
+    at: &Cursor<'_>,
+    services: &BTreeSet<String>,
+    proxies: &BTreeSet<String>,
+    draft: &mut Draft,
+) {
+    let role = role(at);
     let own = label(name, "service");
     match role {
-        Role::Program => program(&own, at, services, draft),
+        Role::Program => program(&own, at, services, proxies, draft),
         Role::Proxy => {
             at.changed("Slipway's edge takes its place: routes, limits, TLS and balancing are keys of `route`");
             if let Some(volumes) = at.find("volumes") {
@@ -32,6 +37,12 @@ pub(crate) fn read(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, dra
         }
         Role::Database | Role::Cache | Role::Queue | Role::Bucket => server(&own, at, role, draft),
     }
+}
+
+/// What a service is: a known image that nothing here builds, or a program.
+pub(crate) fn role(at: &Cursor<'_>) -> Role {
+    let image = at.find("image").and_then(|image| image.text());
+    image.as_deref().filter(|_| at.find("build").is_none()).map_or(Role::Program, data::role)
 }
 
 /// A data service: Slipway runs it.
@@ -84,7 +95,7 @@ fn server(name: &str, at: &Cursor<'_>, role: Role, draft: &mut Draft) {
     }
 }
 
-fn program(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &mut Draft) {
+fn program(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, proxies: &BTreeSet<String>, draft: &mut Draft) {
     draft.section("service", name);
     at.refused("not a key of the Compose specification; nothing reads it");
     for (key, at) in at.entries() {
@@ -95,7 +106,7 @@ fn program(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &mut
             "environment" => environment(("service", name), &at, draft),
             "env_file" => at.changed("values come from .env.<environment> and --env-file; declare each in [variable]"),
             "ports" | "expose" => ports(name, key, &at, draft),
-            "depends_on" => depends_on(name, &at, services, draft),
+            "depends_on" => depends_on(name, &at, services, proxies, draft),
             "healthcheck" => healthcheck(name, &at, draft),
             "deploy" => deploy(("service", name), &at, draft),
             "scale" => {
@@ -293,7 +304,7 @@ fn ports(name: &str, key: &str, at: &Cursor<'_>, draft: &mut Draft) {
     }
 }
 
-fn depends_on(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &mut Draft) {
+fn depends_on(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, proxies: &BTreeSet<String>, draft: &mut Draft) {
     let names: Vec<(String, Cursor<'_>)> = match at.entries() {
         entries if entries.is_empty() => at.items().into_iter().filter_map(|at| Some((at.text()?, at))).collect(),
         entries => entries.into_iter().map(|(name, at)| (name.to_owned(), at)).collect(),
@@ -303,6 +314,10 @@ fn depends_on(name: &str, at: &Cursor<'_>, services: &BTreeSet<String>, draft: &
             let own = label(&other, "service");
             services.contains(&other).then(|| format!("service.{own}"))
         });
+        if proxies.contains(&other) {
+            at.changed("Slipway's edge takes the place of the proxy");
+            continue;
+        }
         match reference {
             Some(reference) if reference != format!("service.{name}") => {
                 draft.section("service", name).add("needs", &reference);
@@ -339,6 +354,9 @@ fn healthcheck(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     }
     let section = draft.section("service", name);
     section.put("health", "path", path);
+    if let (None, Some(port)) = (section.get("port"), text::checked_port(&words.join(" "))) {
+        section.set("port", i64::from(port));
+    }
     let mut every = None;
     for (key, at) in at.entries() {
         let period = || at.text().and_then(|text| text::duration(&text));
@@ -497,6 +515,12 @@ fn labels(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
             if !good.is_empty() {
                 at.changed("a [route]");
             }
+        } else if label.starts_with("traefik.http.services.") && label.ends_with(".server.port") {
+            let section = draft.section("service", name);
+            if let (None, Ok(port)) = (section.get("port"), value.parse::<u16>()) {
+                section.set("port", i64::from(port));
+            }
+            at.changed("`port`");
         } else if label.starts_with("traefik.") || label.starts_with("caddy") {
             at.changed("Slipway's edge takes the place of the proxy");
         }

@@ -53,7 +53,9 @@ pub(crate) fn declare(image: &str, name: &str, draft: &mut Draft) -> Option<Stri
 
 /// The reference of the data service called `host`, if the draft has one.
 pub(crate) fn find(host: &str, draft: &Draft) -> Option<String> {
-    let name = crate::draft::label(host, "");
+    // Kamal puts the application's name before it
+    let short = draft.app.as_deref().and_then(|app| host.strip_prefix(app)?.strip_prefix('-'));
+    let name = crate::draft::label(short.unwrap_or(host), "");
     ["database", "cache", "queue", "bucket"]
         .into_iter()
         .find(|kind| !name.is_empty() && draft.has(kind, &name))

@@ -382,7 +382,7 @@ fn put(owner: (&str, &str), variable: &str, value: &str, secret: bool, draft: &m
         draft.section(owner.0, owner.1).add("needs", &reference);
         return;
     }
-    if secret || text::is_secret_name(variable) {
+    if secret || text::is_secret_name(variable) || text::is_secret(value) {
         draft.variable(variable, None, true);
         draft.section(owner.0, owner.1).put("env", variable, format!("${{{variable}}}"));
     } else {

@@ -4,7 +4,7 @@ use super::script;
 use crate::{
     cursor::{Cursor, Marks, entries},
     detect::File,
-    draft::{Draft, label},
+    draft::{self, Draft, label},
     report::{Entry, Fate},
     text,
     trap::Trap,
@@ -49,7 +49,7 @@ pub(crate) fn procfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Str
                 draft.section("database", "main").set_with("engine", "postgres:17", "the version you have");
             }
             let database = draft.names("database").remove(0);
-            let table: toml::Table = [("run".to_owned(), toml::Value::from(command))].into_iter().collect();
+            let table = draft::migrate(&command, "web");
             draft.section("database", &database).set("migrate", toml::Value::Table(table));
             found.push(entry(
                 file,
@@ -111,7 +111,7 @@ pub(crate) fn dotenv(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Strin
             found.push(entry(file, index + 1, name, Fate::Changed, &reason, None));
             continue;
         }
-        let credentials = value.contains("://") && value.contains('@');
+        let credentials = text::is_secret(value) || (value.contains("://") && value.contains('@'));
         if text::is_secret_name(name) || credentials {
             draft.variable(name, None, true);
             found.push(entry(

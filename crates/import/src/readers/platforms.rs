@@ -4,7 +4,7 @@ use super::{compose, data};
 use crate::{
     cursor::{Cursor, Marks, entries},
     detect::File,
-    draft::{Draft, label},
+    draft::{self, Draft, label},
     report::Entry,
     text, tree,
 };
@@ -240,10 +240,7 @@ pub(crate) fn fly(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> 
                     if section.get("engine").is_none() {
                         section.set_with("engine", "postgres:17", "the version you have");
                     }
-                    let table: toml::Table =
-                        [("run".to_owned(), toml::Value::from(release.text().unwrap_or_default()))]
-                            .into_iter()
-                            .collect();
+                    let table = draft::migrate(&release.text().unwrap_or_default(), web);
                     section.set("migrate", toml::Value::Table(table));
                     draft.section("service", web).add("needs", &format!("database.{database}"));
                     release.changed("`migrate` of the database: once, before the switch");

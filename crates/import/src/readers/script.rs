@@ -4,6 +4,7 @@ use crate::{
     detect::File,
     draft::Draft,
     report::{Entry, Fate},
+    text,
     trap::Trap,
 };
 
@@ -88,9 +89,9 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
     Ok(found)
 }
 
-fn entry(file: &File, line: usize, text: &str, draft: &mut Draft) -> Entry {
-    let key: String = text.chars().take(60).collect();
-    let (fate, reason, trap) = match (mistake(text), replaced(text), setting(text)) {
+fn entry(file: &File, line: usize, said: &str, draft: &mut Draft) -> Entry {
+    let key: String = text::shown(said).chars().take(60).collect();
+    let (fate, reason, trap) = match (mistake(said), replaced(said), setting(said)) {
         (Some((trap, right)), ..) => (Fate::Refused, format!("{}: {right}", trap.about()), Some(trap)),
         (None, Some(by), _) => (Fate::Changed, by.to_owned(), None),
         (None, None, Some((name, value))) if file.name.ends_with("postgresql.conf") => {

@@ -633,9 +633,6 @@ fn ecs(kind: &str, own: &str, at: &Cursor<'_>, draft: &mut Draft) {
         if let Some(count) = plain(at, "desired_count").and_then(|text| text.parse::<i64>().ok()) {
             section.put("size", "replicas", count);
         }
-        if section.get("image").is_none() {
-            section.set_with("image", "example/image:1", "the image of its task definition");
-        }
         at.changed("[service]");
         return keep(at, &["desired_count"], "`size.replicas`");
     }
@@ -647,11 +644,23 @@ fn ecs(kind: &str, own: &str, at: &Cursor<'_>, draft: &mut Draft) {
     if let Some(memory) = plain(at, "memory") {
         section.put("size", "memory", format!("{memory}Mi"));
     }
-    if section.get("image").is_none() {
-        section.set_with("image", "example/image:1", "the image of its container definition");
+    let image = at.find("container_definitions").and_then(|at| at.text()).and_then(|text| image_of(&text));
+    match image {
+        Some(image) => drop(section.set("image", image)),
+        None => {
+            drop(section.about("say which image or folder it is made of: its task definition does not say it plainly"))
+        }
     }
     at.changed("[service]: what its containers are given as `env` and `needs`");
     keep(at, &["cpu", "memory"], "`size`");
+}
+
+/// The first image that the text of a container definition names plainly.
+fn image_of(text: &str) -> Option<String> {
+    let rest = text[text.find("image")? + "image".len()..].trim_start_matches(['"', ' ', '=', ':']);
+    let image = rest.split(['"', ',', '\n', '}']).next()?.trim();
+    (!image.is_empty() && !image.contains(['$', '.', ' ']) || image.contains('/') && !image.contains('$'))
+        .then(|| image.to_owned())
 }
 
 fn distribution(own: &str, at: &Cursor<'_>, all: &All, draft: &mut Draft) {

@@ -142,6 +142,13 @@ impl Ssh {
         }
     }
 
+    /// Runs a shell script (`sh`) with `input` as its stdin. The script is short: it travels as an argument.
+    pub async fn feed(&self, rights: Rights, script: &str, input: impl AsyncRead + Unpin) -> Result<Output, SshError> {
+        let shell = format!("sh -c {}", quoted(script));
+        let line = if rights == Rights::Root { as_root(&shell) } else { format!("exec {shell}") };
+        self.pipe(&line, input).await
+    }
+
     /// Starts a command line in the user's shell of the host; stdin, stdout and stderr are pipes. Exit code 255 is
     /// `ssh`'s own: the connection broke. Dropping the child ends it here; there it finds its pipes closed.
     pub async fn spawn(&self, line: &str) -> Result<Child, SshError> {
@@ -165,9 +172,7 @@ impl Ssh {
             "umask 077; if cat > {new} && chmod {mode:o} {new} && sync {new} && mv -f {new} {to}; then :; \
              else c=$?; rm -f {new}; exit $c; fi"
         );
-        let shell = format!("sh -c {}", quoted(&script));
-        let line = if rights == Rights::Root { as_root(&shell) } else { format!("exec {shell}") };
-        let output = self.pipe(&line, content).await?;
+        let output = self.feed(rights, &script, content).await?;
         if output.code == 0 { Ok(()) } else { Err(output.failure(self.host())) }
     }
 

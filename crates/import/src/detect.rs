@@ -83,7 +83,7 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     finish(&mut draft);
     let stack = draft.write(&report.files);
     // what the written file itself lacks belongs into the report as well
-    for problem in stack::check("slipway.toml", &stack).iter() {
+    for problem in &stack::check("slipway.toml", &stack) {
         report.entries.push(Entry {
             file: "slipway.toml".to_owned(),
             line: problem.span.as_ref().map(|span| stack[..span.start.min(stack.len())].matches('\n').count() + 1),

@@ -16,19 +16,17 @@ pub(crate) fn template(text: &str, draft: &mut Draft) -> String {
             rest = after;
             continue;
         }
-        let (name, default, after) = match rest.strip_prefix('{').and_then(|inside| Some((inside, closing(inside)?))) {
-            Some((inside, end)) => {
+        let (name, default, after) =
+            if let Some((inside, end)) = rest.strip_prefix('{').and_then(|inside| Some((inside, closing(inside)?))) {
                 let (expression, after) = (&inside[..end], &inside[end + 1..]);
                 let length = expression.find(|c: char| !is_name(c)).unwrap_or(expression.len());
                 let (name, operator) = expression.split_at(length);
                 let default = operator.strip_prefix(":-").or_else(|| operator.strip_prefix('-'));
-                (name, default.map(|default| plain_default(default)), after)
-            }
-            None => {
+                (name, default.map(plain_default), after)
+            } else {
                 let length = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
                 (&rest[..length], None, &rest[length..])
-            }
-        };
+            };
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || rest.len() == after.len() {
             out.push('$');
             continue;

@@ -9,7 +9,7 @@ pub struct Trap(u8);
 macro_rules! traps {
     ($($name:ident $number:literal $about:literal;)*) => {
         impl Trap {
-            $(#[doc = $about] pub const $name: Trap = Trap($number);)*
+            $(#[doc = concat!("Trap ", stringify!($number), "; see [`about`](Trap::about).")] pub const $name: Trap = Trap($number);)*
 
             /// All of them.
             pub const ALL: [Trap; 17] = [$(Trap::$name),*];

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use import::{Fate, import};
 
 /// An application: its services in the short form, `{tag}` for a version.
-const APPLICATIONS: [(&str, &[(&str, &str, &str)]); 20] = [
+type Application = (&'static str, &'static [(&'static str, &'static str, &'static str)]);
+
+const APPLICATIONS: [Application; 20] = [
     ("blog", &[("web", "wordpress:{tag}", "80"), ("db", "postgres:15", ""), ("cache", "redis:7", "")]),
     (
         "shop",
@@ -84,6 +86,7 @@ const APPLICATIONS: [(&str, &[(&str, &str, &str)]); 20] = [
 ];
 
 /// One file: an application in one way of writing.
+#[expect(clippy::format_push_string, reason = "a test that reads like what it writes")]
 fn compose(application: usize, way: usize) -> String {
     let (name, services) = APPLICATIONS[application];
     let tag = ["1", "latest", "2.4.1"][way % 3];
@@ -92,7 +95,7 @@ fn compose(application: usize, way: usize) -> String {
         0 => text += "version: \"3.8\"\n",
         1 => text += &format!("name: {name}\n"),
         4 => {
-            text += "x-base: &base\n  restart: unless-stopped\n  logging: {driver: json-file, options: {max-size: 10m}}\n  init: true\n"
+            text += "x-base: &base\n  restart: unless-stopped\n  logging: {driver: json-file, options: {max-size: 10m}}\n  init: true\n";
         }
         _ => {}
     }
@@ -111,7 +114,7 @@ fn compose(application: usize, way: usize) -> String {
             ("build", 2 | 6) => {
                 text += &format!(
                     "    build:\n      context: ./{service}\n      dockerfile: Dockerfile.prod\n      args:\n        VERSION: '1'\n      target: runtime\n      cache_from: ['example/{service}:cache']\n"
-                )
+                );
             }
             ("build", _) => text += &format!("    build: ./{service}\n"),
             (image, _) => text += &format!("    image: {}\n", image.replace("{tag}", tag)),
@@ -138,7 +141,7 @@ fn compose(application: usize, way: usize) -> String {
         if program && !data.is_empty() {
             text += "    depends_on:\n";
             for other in &data {
-                text += &if way % 2 == 0 {
+                text += &if way.is_multiple_of(2) {
                     format!("      - {other}\n")
                 } else {
                     format!("      {other}:\n        condition: service_healthy\n        restart: true\n")
@@ -151,7 +154,7 @@ fn compose(application: usize, way: usize) -> String {
     match way {
         2 => {
             text +=
-                "networks:\n  front: {}\n  back:\n    internal: true\n    ipam: {config: [{subnet: 172.28.0.0/16}]}\n"
+                "networks:\n  front: {}\n  back:\n    internal: true\n    ipam: {config: [{subnet: 172.28.0.0/16}]}\n";
         }
         7 => text += "secrets:\n  api_key:\n    file: ./api_key.txt\nconfigs:\n  conf:\n    content: x\n",
         9 => text += "include:\n  - ./other.yaml\n",
@@ -162,7 +165,7 @@ fn compose(application: usize, way: usize) -> String {
 
 fn environment(way: usize, data: &[&str]) -> String {
     let first = data.first().copied().unwrap_or("nowhere");
-    if way % 2 == 0 {
+    if way.is_multiple_of(2) {
         format!(
             "    environment:\n      - NODE_ENV=production\n      - PORT=3000\n      - DATABASE_URL=postgresql://app:${{DB_PASSWORD}}@{first}:5432/app\n      - LOG_LEVEL=${{LOG_LEVEL:-info}}\n      - SECRET_KEY=changeme12345\n      - EXTRA\n"
         )

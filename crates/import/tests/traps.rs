@@ -5,13 +5,13 @@ use std::fs;
 use import::{Fate, Imported, Trap};
 
 fn imported(files: &[(&str, &str)]) -> Imported {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("readable");
     for (name, text) in files {
         let path = folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(path.parent().expect("readable")).expect("readable");
+        fs::write(path, text).expect("readable");
     }
-    import::import(folder.path()).unwrap()
+    import::import(folder.path()).expect("readable")
 }
 
 /// The trap is met at the key, and nowhere that looks right.

@@ -60,7 +60,7 @@ fn server(name: &str, at: &Cursor<'_>, role: Role, draft: &mut Draft) {
     for (key, at) in at.entries() {
         match key {
             "environment" | "env_file" => {
-                at.changed("user, password and name are made by Slipway and given to whoever `needs` it")
+                at.changed("user, password and name are made by Slipway and given to whoever `needs` it");
             }
             "ports" | "expose" => at.changed("only the application's own programs reach it"),
             "command" | "entrypoint" => at.refused(
@@ -77,7 +77,7 @@ fn server(name: &str, at: &Cursor<'_>, role: Role, draft: &mut Draft) {
                         let folder = !source.is_empty()
                             && source.split('/').all(|part| !part.is_empty() && part != "..")
                             && !source.starts_with('/');
-                        if folder && role == Role::Database && !source.ends_with(".sql") {
+                        if folder && role == Role::Database && !source.contains(".sql") {
                             draft.section("database", name).set("migrations", source);
                             volume.trapped(Trap::TWO_MIGRATIONS, Fate::Changed, "`migrations`: applied in order, once, before each release; take the other way of migrating away");
                         } else {
@@ -206,16 +206,13 @@ fn build(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let section = draft.section("service", name);
     // an image beside a build is only its name
     section.remove("image");
-    match inside(&context) {
-        Some(context) => {
-            let file = file.unwrap_or_else(|| "Dockerfile".to_owned());
-            let file = if context == "." { file } else { format!("{context}/{}", file.trim_start_matches("./")) };
-            section.set("dockerfile", file).set("context", context);
-        }
-        None => {
-            section.set("dockerfile", "Dockerfile");
-            at.refused("the build's folder lies outside of this one, or is an address; put the stack file above all that it builds");
-        }
+    if let Some(context) = inside(&context) {
+        let file = file.unwrap_or_else(|| "Dockerfile".to_owned());
+        let file = if context == "." { file } else { format!("{context}/{}", file.trim_start_matches("./")) };
+        section.set("dockerfile", file).set("context", context);
+    } else {
+        section.set("dockerfile", "Dockerfile");
+        at.refused("the build's folder lies outside of this one, or is an address; put the stack file above all that it builds");
     }
 }
 
@@ -259,26 +256,23 @@ fn command(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
 fn ports(name: &str, key: &str, at: &Cursor<'_>, draft: &mut Draft) {
     for item in at.items() {
         let text = item.text();
-        let (container, published) = match &text {
-            Some(text) => {
-                let text = text.split('/').next().unwrap_or_default();
-                let mut parts = text.rsplit(':');
-                let container = parts.next().unwrap_or_default().to_owned();
-                (container, parts.next().map(str::to_owned))
-            }
-            None => {
-                let get = |key: &str| item.find(key).and_then(|at| at.text());
-                for (known, at) in item.entries() {
-                    match known {
-                        "target" => at.kept_as("`port`"),
-                        "published" => {
-                            at.changed("visitors come to `listen` of the environment and are led by [route]")
-                        }
-                        _ => at.changed("the edge listens, and speaks HTTP"),
+        let (container, published) = if let Some(text) = &text {
+            let text = text.split('/').next().unwrap_or_default();
+            let mut parts = text.rsplit(':');
+            let container = parts.next().unwrap_or_default().to_owned();
+            (container, parts.next().map(str::to_owned))
+        } else {
+            let get = |key: &str| item.find(key).and_then(|at| at.text());
+            for (known, at) in item.entries() {
+                match known {
+                    "target" => at.kept_as("`port`"),
+                    "published" => {
+                        at.changed("visitors come to `listen` of the environment and are led by [route]");
                     }
+                    _ => at.changed("the edge listens, and speaks HTTP"),
                 }
-                (get("target").unwrap_or_default(), get("published"))
             }
+            (get("target").unwrap_or_default(), get("published"))
         };
         let Ok(port) = container.parse::<u16>().map(i64::from) else {
             item.refused("a range of ports, or a variable; write the one port that the service listens on as `port`");
@@ -369,7 +363,6 @@ fn healthcheck(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
                 }
                 None => at.refused("not a duration"),
             },
-            "timeout" => {}
             "retries" => {
                 match at.text().and_then(|text| text.parse::<i64>().ok()).filter(|count| (1..=1000).contains(count)) {
                     Some(count) => {
@@ -387,7 +380,7 @@ fn healthcheck(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
                 None => at.refused("not a duration"),
             },
             "start_interval" => at.changed("a new instance is asked several times a second"),
-            "test" | "disable" => {}
+            "timeout" | "test" | "disable" => {}
             _ => at.refused("not a key of the Compose specification; nothing reads it"),
         }
     }
@@ -433,14 +426,14 @@ fn deploy(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draft) {
                     for (key, at) in at.entries() {
                         match (group, key) {
                             ("limits" | "reservations", "cpus" | "memory") if kind.is_empty() => {
-                                at.changed("write it as `size` of the database, where the target runs one")
+                                at.changed("write it as `size` of the database, where the target runs one");
                             }
                             ("limits", "cpus") => limit(owner, "cpus", &at, draft),
                             ("limits", "memory") => limit(owner, "mem_limit", &at, draft),
                             ("reservations", "cpus") => limit(owner, "cpu_reservation", &at, draft),
                             ("reservations", "memory") => limit(owner, "mem_reservation", &at, draft),
                             (_, "pids") => {
-                                at.refused("there is no limit on processes; memory and CPU are capped by `size`")
+                                at.refused("there is no limit on processes; memory and CPU are capped by `size`");
                             }
                             (_, "devices" | "generic_resources") => at.refused("instances get no devices"),
                             _ => at.refused("not a key of the Compose specification; nothing reads it"),
@@ -473,15 +466,14 @@ fn limit(owner: (&str, &str), key: &str, at: &Cursor<'_>, draft: &mut Draft) {
 
 fn volumes(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     for volume in at.items() {
-        let (source, target) = match volume.text() {
-            Some(text) => match text.split_once(':') {
+        let (source, target) = if let Some(text) = volume.text() {
+            match text.split_once(':') {
                 Some((source, rest)) => (source.to_owned(), rest.split(':').next().unwrap_or_default().to_owned()),
                 None => (String::new(), text),
-            },
-            None => {
-                let get = |key: &str| volume.find(key).and_then(|at| at.text()).unwrap_or_default();
-                (get("source"), get("target"))
             }
+        } else {
+            let get = |key: &str| volume.find(key).and_then(|at| at.text()).unwrap_or_default();
+            (get("source"), get("target"))
         };
         if target.ends_with("docker.sock") {
             volume.refused("no instance is given the container engine");
@@ -503,7 +495,7 @@ fn labels(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     at.refused("labels are read by programs beside the application; there are none here");
     for (label, value, at) in at.pairs() {
         let Some(value) = value else { continue };
-        if label.starts_with("traefik.http.routers.") && label.ends_with(".rule") {
+        if label.starts_with("traefik.http.routers.") && label.contains(".rule") {
             let hosts: Vec<&str> =
                 value.split("Host(").skip(1).filter_map(|rest| rest.split(['`', '"', '\'']).nth(1)).collect();
             let prefix =

@@ -176,7 +176,7 @@ fn workload(kind: &str, name: &str, at: &Cursor<'_>, known: &Known, draft: &mut 
         at.changed("Slipway and the operators it renders run data services: user, password, address and disk are their own business");
         let many = replicas
             .as_ref()
-            .and_then(|replicas| replicas.text())
+            .and_then(super::super::cursor::Cursor::text)
             .and_then(|count| count.parse::<i64>().ok())
             .filter(|count| *count > 1);
         if let (Some(count), Some(replicas)) = (many, &replicas) {
@@ -226,7 +226,6 @@ fn workload(kind: &str, name: &str, at: &Cursor<'_>, known: &Known, draft: &mut 
     }
     for (key, at) in pod.entries() {
         match key {
-            "containers" => {}
             "initContainers" => at.refused("what must happen before is `migrate` of a database, or part of `build`"),
             "terminationGracePeriodSeconds" => {
                 if let Some(period) = at.text().and_then(|text| text::duration(&text)) {
@@ -266,7 +265,7 @@ fn container(owner: (&str, &str), at: &Cursor<'_>, known: &Known, draft: &mut Dr
     for (key, at) in at.entries() {
         match key {
             "name" | "imagePullPolicy" | "securityContext" | "terminationMessagePath" | "terminationMessagePolicy" => {
-                at.changed("`slipway render kubernetes` writes it")
+                at.changed("`slipway render kubernetes` writes it");
             }
             "image" => {
                 let image = at.text().unwrap_or_default();
@@ -293,7 +292,6 @@ fn container(owner: (&str, &str), at: &Cursor<'_>, known: &Known, draft: &mut Dr
                     }
                 }
             }
-            "command" | "args" => {}
             "resources" => {
                 for (group, at) in at.entries() {
                     for (dimension, at) in at.entries() {
@@ -329,7 +327,7 @@ fn container(owner: (&str, &str), at: &Cursor<'_>, known: &Known, draft: &mut Dr
             }
             "volumeMounts" => at.changed("the folder that SLIPWAY_DATA names outlives releases"),
             "lifecycle" => {
-                at.changed("an instance that leaves gets no new visitors and finishes those it has, by itself")
+                at.changed("an instance that leaves gets no new visitors and finishes those it has, by itself");
             }
             _ => {}
         }
@@ -549,7 +547,7 @@ fn ingress(at: &Cursor<'_>, known: &Known, draft: &mut Draft) {
                 annotation.changed("`limit` of the route");
             }
             "nginx.ingress.kubernetes.io/ssl-redirect" | "nginx.ingress.kubernetes.io/force-ssl-redirect" => {
-                annotation.changed("HTTP is sent to HTTPS")
+                annotation.changed("HTTP is sent to HTTPS");
             }
             _ if name.starts_with("cert-manager.io/") => annotation.changed("certificates are asked for by the target"),
             "nginx.ingress.kubernetes.io/proxy-body-size" => annotation.changed("`max_body` of the route"),

@@ -31,6 +31,7 @@ fn described(draft: &mut Draft, folder: &str) -> Option<String> {
 }
 
 /// A Procfile: one line for each kind of process.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn procfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let mut found = Vec::new();
     let dir = folder(file);
@@ -75,6 +76,7 @@ pub(crate) fn procfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Str
 }
 
 /// A file of variables: names become the contract, values of secrets stay where they are.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn dotenv(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let mut found = Vec::new();
     for (index, line) in file.text.lines().enumerate() {
@@ -132,6 +134,7 @@ pub(crate) fn dotenv(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Strin
 }
 
 /// A Dockerfile: it stays what builds the image; the port and the check are taken from it.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn dockerfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let dir = folder(file);
     let name = described(draft, &dir).unwrap_or_else(|| {
@@ -341,7 +344,7 @@ pub(crate) fn heroku(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Strin
             }
             "buildpacks" | "stack" | "image" => at.changed("`build` says how it is built"),
             "scripts" => {
-                at.refused("name the command that migrates in `migrate`, and what fills a fresh database in `seed`")
+                at.refused("name the command that migrates in `migrate`, and what fills a fresh database in `seed`");
             }
             "healthchecks" => at.refused("write the path as `health`"),
             _ => at.changed("about its page at the provider, not about how it runs"),

@@ -47,7 +47,7 @@ pub(crate) fn kamal(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String
             "service" | "accessories" => {}
             "image" => at.changed("images are named by digest"),
             "servers" => servers(&at, draft),
-            "proxy" => proxy(&at, draft),
+            "proxy" | "healthcheck" => proxy(&at, draft),
             "registry" => at.changed("`slipway host add` and the engine's own sign-in; images that are built here are shipped without a store"),
             "env" => environment("web", &at, draft),
             "builder" => {
@@ -63,7 +63,6 @@ pub(crate) fn kamal(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String
             "ssh" => at.changed("the user's own ssh configuration; the user stands before the host in `hosts`"),
             "volumes" => at.changed("the folder that SLIPWAY_DATA names outlives releases"),
             "boot" => at.changed("`rollout = \"waves ...\"` of the environment"),
-            "healthcheck" => proxy(&at, draft),
             "asset_path" | "retain_containers" | "minimum_version" | "readiness_delay" | "deploy_timeout" | "drain_timeout" | "stop_timeout"
             | "primary_role" | "allow_empty_roles" | "require_destination" | "run_directory" | "hooks_path" | "secrets_path" | "error_pages_path"
             | "aliases" | "labels" | "logging" | "sshkit" => at.changed("Slipway has its own way, which needs no setting"),

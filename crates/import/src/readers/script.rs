@@ -77,6 +77,7 @@ pub(crate) fn replaced(line: &str) -> Option<&'static str> {
 }
 
 /// Reads a script or a configuration of PostgreSQL: every line that says something gets an entry.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let mut found = Vec::new();
     for (index, line) in file.text.lines().enumerate() {

@@ -10,6 +10,7 @@ use crate::{
 };
 
 /// Reads a `.service` or `.timer` unit.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let stem = file.name.rsplit('/').next().unwrap_or(&file.name);
     let (stem, kind) = stem.rsplit_once('.').unwrap_or((stem, "service"));
@@ -51,6 +52,7 @@ fn entry(file: &File, line: usize, group: &str, key: &str, fate: Fate, reason: &
     Entry { file: file.name.clone(), line: Some(line), key, fate, reason: reason.to_owned(), trap: None }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of what becomes of each")]
 fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, String) {
     // a timer's service is a job already
     let kind = if draft.has("job", name) { "job" } else { "service" };
@@ -175,15 +177,12 @@ fn on_timer(
     match key {
         "OnCalendar" => {
             known.insert("schedule", value.to_owned());
-            match calendar(value) {
-                Some(cron) => {
-                    draft.section("job", name).set("schedule", cron);
-                    (Fate::Changed, "`schedule` of a job, as cron, in UTC unless `time_zone` says otherwise".to_owned())
-                }
-                None => {
-                    draft.section("job", name).set_with("schedule", "@daily", &format!("was OnCalendar={value}"));
-                    (Fate::Refused, "no cron expression says this; write `schedule` of the job".to_owned())
-                }
+            if let Some(cron) = calendar(value) {
+                draft.section("job", name).set("schedule", cron);
+                (Fate::Changed, "`schedule` of a job, as cron, in UTC unless `time_zone` says otherwise".to_owned())
+            } else {
+                draft.section("job", name).set_with("schedule", "@daily", &format!("was OnCalendar={value}"));
+                (Fate::Refused, "no cron expression says this; write `schedule` of the job".to_owned())
             }
         }
         "OnUnitActiveSec" | "OnBootSec" | "OnUnitInactiveSec" => {

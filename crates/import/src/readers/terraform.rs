@@ -53,7 +53,7 @@ pub(crate) fn read(files: &[&File], draft: &mut Draft) -> Result<Vec<Entry>, (St
             if let Some(at) = root.find(key) {
                 match key {
                     "module" => {
-                        at.refused("modules of others are not followed; say what it makes as a resource of the stack")
+                        at.refused("modules of others are not followed; say what it makes as a resource of the stack");
                     }
                     "variable" | "locals" | "output" | "data" => at.changed("`slipway render terraform` has its own"),
                     _ => at.changed("`slipway render terraform` writes it, with versions pinned"),
@@ -118,8 +118,10 @@ fn many<'a>(at: &Cursor<'a>, key: &str) -> Vec<Cursor<'a>> {
 
 fn flat(node: &Node) -> String {
     match &node.value {
-        crate::tree::Value::Map(map) => map.iter().map(|(key, node)| format!("{key}={};", flat(node))).collect(),
-        crate::tree::Value::List(items) => items.iter().map(|item| format!("{},", flat(item))).collect(),
+        crate::tree::Value::Map(map) => {
+            map.iter().fold(String::new(), |text, (key, node)| text + key + "=" + &flat(node) + ";")
+        }
+        crate::tree::Value::List(items) => items.iter().fold(String::new(), |text, item| text + &flat(item) + ","),
         _ => node.scalar().unwrap_or_default(),
     }
 }
@@ -148,6 +150,7 @@ fn days(text: &str) -> Option<Value> {
     text.parse::<u32>().ok().filter(|days| *days > 0).map(|days| Value::from(format!("{days}d")))
 }
 
+#[expect(clippy::too_many_lines, reason = "a table of what becomes of each")]
 fn one(resource: &Resource<'_>, all: &All, draft: &mut Draft) {
     let Resource { kind, name, at } = resource;
     let own = label(name, "main");
@@ -155,7 +158,7 @@ fn one(resource: &Resource<'_>, all: &All, draft: &mut Draft) {
         "aws_db_instance" => db_instance(&own, at, draft),
         "aws_rds_cluster" => cluster(&own, at, draft),
         "aws_elasticache_cluster" | "aws_elasticache_replication_group" | "aws_elasticache_serverless_cache" => {
-            cache(kind, &own, at, draft)
+            cache(kind, &own, at, draft);
         }
         "aws_s3_bucket" => {
             let bucket = plain(at, "bucket");
@@ -577,7 +580,9 @@ fn function(own: &str, at: &Cursor<'_>, draft: &mut Draft) {
     for environment in many(at, "environment") {
         for (variable, at) in environment.find("variables").map(|all| all.entries()).unwrap_or_default() {
             let value = at.text().unwrap_or_default();
-            if value.contains("aws_secretsmanager_secret") && (value.contains(".name}") || value.ends_with(".name")) {
+            if value.contains("aws_secretsmanager_secret")
+                && (value.contains(".name}") || value.split('.').next_back() == Some("name"))
+            {
                 draft.variable(variable, None, true);
                 draft.section("function", own).put("env", variable, format!("${{{variable}}}"));
                 at.trapped(
@@ -645,11 +650,10 @@ fn ecs(kind: &str, own: &str, at: &Cursor<'_>, draft: &mut Draft) {
         section.put("size", "memory", format!("{memory}Mi"));
     }
     let image = at.find("container_definitions").and_then(|at| at.text()).and_then(|text| image_of(&text));
-    match image {
-        Some(image) => drop(section.set("image", image)),
-        None => {
-            drop(section.about("say which image or folder it is made of: its task definition does not say it plainly"))
-        }
+    if let Some(image) = image {
+        section.set("image", image);
+    } else {
+        section.about("say which image or folder it is made of: its task definition does not say it plainly");
     }
     at.changed("[service]: what its containers are given as `env` and `needs`");
     keep(at, &["cpu", "memory"], "`size`");
@@ -681,9 +685,7 @@ fn distribution(own: &str, at: &Cursor<'_>, all: &All, draft: &mut Draft) {
     if let Some(aliases) = at.find("aliases") {
         let known = |name: &String| {
             all.records.iter().any(|record| {
-                record == name
-                    || name.strip_suffix(record.as_str()).is_some_and(|rest| rest.is_empty())
-                    || record.contains("${")
+                record == name || name.strip_suffix(record.as_str()).is_some_and(str::is_empty) || record.contains("${")
             })
         };
         let missing: Vec<&String> = names.iter().filter(|name| !known(name)).collect();

@@ -145,6 +145,15 @@ Examples:
     /// Release a deploy that waits at a stage: on to the next share of visitors
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway promote --env production\n\n")]
     Promote(commands::promote::Promote),
+    /// Make machines hosts, and look after them: add, list, check, harden, drain, upgrade, remove
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway host add deploy@a.example.org     put Slipway there and let it run as a service
+  slipway host list --env production        what they are and how they are
+  slipway host upgrade --env production     this version on all of them; what runs goes on
+
+")]
+    Host(commands::host::Host),
     /// Print the health report
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway health --env production\n\n")]
     Health(commands::health::Health),
@@ -159,7 +168,7 @@ Examples:
     Man,
     /// The host's side (started by Slipway itself)
     #[command(hide = true)]
-    Agent,
+    Agent(commands::serve::Agent),
     /// The reverse proxy (started by the agent)
     #[command(hide = true)]
     Edge {
@@ -185,7 +194,7 @@ pub(crate) fn run() -> ExitCode {
     let printer = Printer::new(arguments.common.json);
     let place = Place::new(arguments.common);
     let done = match arguments.command {
-        Verb::Agent => return commands::serve::agent(&place),
+        Verb::Agent(command) => return commands::serve::agent(&command, &place),
         Verb::Edge { folder, workers } => return commands::serve::edge(folder, workers),
         Verb::Init(command) => commands::init::run(&command, printer),
         Verb::Import(command) => commands::import::run(&command, printer),
@@ -219,6 +228,7 @@ pub(crate) fn run() -> ExitCode {
         Verb::Render(command) => commands::render::run(&command, &place, printer),
         Verb::Heal(command) => block_on(commands::heal::run(&command, &place, printer)),
         Verb::Promote(command) => block_on(commands::promote::run(&command, &place, printer)),
+        Verb::Host(command) => block_on(commands::host::run(&command, &place, printer)),
         Verb::Health(command) => block_on(commands::health::run(&command, &place, printer)),
     };
     match done {

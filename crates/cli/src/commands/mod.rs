@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod deploy;
 pub(crate) mod heal;
 pub(crate) mod health;
+pub(crate) mod host;
 pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod logs;

@@ -157,7 +157,9 @@ fn query_has(request: &Request<Body>, name: &str) -> bool {
 }
 
 fn is_signed(request: &Request<Body>) -> bool {
-    request.headers().contains_key(header::AUTHORIZATION) || query_has(request, "X-Amz-Signature")
+    // Version 4, and what boto3 makes when nobody tells it which version to use.
+    let presigned = query_has(request, "X-Amz-Signature") || query_has(request, "AWSAccessKeyId");
+    presigned || request.headers().contains_key(header::AUTHORIZATION)
 }
 
 /// A form that a browser sends to the bucket itself: its signature is in the form.
@@ -165,10 +167,11 @@ fn is_form(request: &Request<Body>, bucket: &str) -> bool {
     request.method() == Method::POST && request.uri().path().trim_matches('/') == bucket
 }
 
-/// Signatures of version 2 rest on SHA-1 and say nothing of the body.
+/// Signatures of version 2 say nothing of the body: a client that signs its requests with them is told. Presigned URLs
+/// say nothing of it in either version.
 fn old_signature(request: &Request<Body>) -> Option<Response<Body>> {
     let header = request.headers().get(header::AUTHORIZATION);
-    let old = header.is_some_and(|value| value.as_bytes().starts_with(b"AWS ")) || query_has(request, "AWSAccessKeyId");
+    let old = header.is_some_and(|value| value.as_bytes().starts_with(b"AWS "));
     old.then(|| simple(StatusCode::BAD_REQUEST, "sign requests with Signature Version 4 (`AWS4-HMAC-SHA256`)"))
 }
 

@@ -22,6 +22,7 @@ fn can(target: Target, kind: Kind) -> bool {
         Target::Kubernetes => {
             !matches!(kind, Kind::Topic | Kind::Table | Kind::Search | Kind::Mail | Kind::Identity | Kind::Waf)
         }
+        Target::Terraform => true,
     }
 }
 

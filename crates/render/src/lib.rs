@@ -18,12 +18,14 @@ mod compose;
 mod dockerfile;
 mod edge;
 mod file;
+mod hcl;
 mod honours;
 mod input;
 mod kubernetes;
 mod program;
 mod scrape;
 mod target;
+mod terraform;
 mod yaml;
 
 pub use file::File;
@@ -42,6 +44,7 @@ pub fn render(target: Target, input: &Input) -> Result<Rendered, Problems> {
     let mut files = match target {
         Target::Compose => compose::render(input, &mut problems),
         Target::Kubernetes => kubernetes::render(input, &mut problems),
+        Target::Terraform => terraform::render(input, &mut problems),
     };
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let problems = input.options.settle(problems);

@@ -9,17 +9,20 @@ pub enum Target {
     Compose,
     /// Kubernetes manifests, and a Helm chart of the same.
     Kubernetes,
+    /// Terraform or OpenTofu for AWS.
+    Terraform,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Target; 2] = [Target::Compose, Target::Kubernetes];
+    pub const ALL: [Target; 3] = [Target::Compose, Target::Kubernetes, Target::Terraform];
 
     /// The word for it on the command line, and the folder its files go to.
     pub fn as_str(self) -> &'static str {
         match self {
             Target::Compose => "compose",
             Target::Kubernetes => "kubernetes",
+            Target::Terraform => "terraform",
         }
     }
 

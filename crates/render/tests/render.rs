@@ -32,11 +32,15 @@ fn whole(rendered: &Rendered) -> String {
 }
 
 /// Every target that a stack's environment is rendered for.
-const CASES: [(&str, &str, &[Target]); 4] = [
+const CASES: [(&str, &str, &[Target]); 8] = [
     ("jobsprint", "dev", &[Target::Compose]),
     ("jobsprint", "staging", &[Target::Compose]),
-    ("jobsprint", "production", &[Target::Kubernetes]),
+    ("jobsprint", "production", &[Target::Kubernetes, Target::Terraform]),
     ("roastify", "production", &[Target::Compose, Target::Kubernetes]),
+    ("jamdung", "production", &[Target::Terraform]),
+    ("jobgraph", "production", &[Target::Terraform]),
+    ("roastify-ec2", "production", &[Target::Terraform]),
+    ("companion", "cloud", &[Target::Terraform]),
 ];
 
 #[test]

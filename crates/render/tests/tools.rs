@@ -92,3 +92,18 @@ fn yamllint_finds_nothing() {
         }
     }
 }
+
+// proves T1, T5, T13, S0.9, S0.11, S1.1-S1.39, S3.15, S4.9, S4.10
+#[test]
+fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
+    let terraform = bench::find("terraform", "terraform, or put OpenTofu on the path under that name");
+    let schema = bench::provider();
+    for (stack, environment) in
+        [("jamdung", "production"), ("jobgraph", "production"), ("roastify-ec2", "production"), ("jobsprint", "production"), ("companion", "cloud")]
+    {
+        let bench = Bench::render(stack, environment, Target::Terraform);
+        run(std::process::Command::new(&terraform).args(["fmt", "-check", "-diff"]).current_dir(bench.folder()));
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terraform.py");
+        run(Python::get().command("python").args([script, "check"]).arg(&schema).arg(bench.folder()));
+    }
+}

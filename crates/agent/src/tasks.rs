@@ -11,6 +11,7 @@ use crate::{
     revision::Loaded,
     run::{self, Program},
     services,
+    state::LeaseState,
     target::HostTarget,
 };
 
@@ -52,9 +53,17 @@ pub(crate) async fn run(target: &HostTarget, task: &Task, fence: Fence) -> Resul
 }
 
 /// Waits for earlier tasks that change databases. Whoever waited looks again whether its lease is still good.
+///
+/// Where other hosts make the environment too, a lease that lapsed is not good any more: once it has, whoever drives the
+/// hosts may have the task done by another one.
 async fn turn(target: &HostTarget, fence: Fence) -> Result<tokio::sync::MutexGuard<'_, ()>, TargetError> {
     let turn = target.environment.databases.lock().await;
     target.check(fence)?;
+    let has_peers = target.environment.membership().is_some_and(|known| !known.peers.is_empty());
+    let lease = target.environment.state().lease(std::time::Instant::now());
+    if has_peers && !matches!(lease, LeaseState::Held(_)) {
+        return Err(TargetError::Fenced { given: fence.0, current: fence.0 });
+    }
     Ok(turn)
 }
 

@@ -77,6 +77,7 @@ fn is_allowed(call: &Call) -> bool {
         | Call::Journal
         | Call::Members
         | Call::PutMembers { .. }
+        | Call::Claim { .. }
         | Call::PeerState => true,
         Call::Task { task, .. } => matches!(task, Task::MigrateDown { .. } | Task::PendingMigrations { .. }),
         _ => false,

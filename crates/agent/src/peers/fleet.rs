@@ -90,7 +90,7 @@ impl Target for OneHost {
 
     async fn observe(&self) -> Result<Observed, TargetError> {
         match self {
-            Self::Here(target) => target.observe().await,
+            Self::Here(target) => Box::pin(target.observe()).await,
             Self::There(client, scope) => match Self::ask(client, scope, Call::Observe).await? {
                 Reply::Observed { observed } => Ok(*observed),
                 other => Err(unexpected(client, &other)),

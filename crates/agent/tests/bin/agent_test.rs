@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     }
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     match words.as_slice() {
-        ["agent", "--home", home] => agent::main(agent::Options::at(agent::home::Home::at(home))),
+        ["agent", "--home", home] => agent::main(options(Path::new(home))),
         ["agent", folder, spec] => play_agent(Path::new(folder), spec),
         ["edge", folder] => edge::main(folder.into(), edge::Options { workers: 1, ..edge::Options::default() }),
         ["web"] => web::serve(),
@@ -34,6 +34,18 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// As usual, or at the pace of the file `pace` beside the home: look, up and down in milliseconds.
+fn options(home: &Path) -> agent::Options {
+    let mut options = agent::Options::at(agent::home::Home::at(home));
+    if let Ok(text) = std::fs::read_to_string(home.with_file_name("pace")) {
+        let times: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("milliseconds")).collect();
+        let [look, up, down] = times[..] else { panic!("three times") };
+        let [look, up, down] = [look, up, down].map(Duration::from_millis);
+        options.pace = agent::Pace { look, up, down };
+    }
+    options
 }
 
 /// Starts a shim as an agent does, says so, and then waits to be killed.

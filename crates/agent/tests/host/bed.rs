@@ -97,7 +97,7 @@ impl Bed {
         let agent = Command::new(binary)
             .args(["agent", "--home"])
             .arg(self.home.path())
-            .env("SLIPWAY_LOG", "debug,hyper=info")
+            .env("SLIPWAY_LOG", "debug,hyper=info,rustls=info")
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -133,6 +133,15 @@ impl Bed {
 
     /// A release of a stack file whose project has the given files.
     pub(crate) fn release(&self, text: &str, files: &[(&str, &str)]) -> stack::ReleaseId {
+        self.release_with(&self.stack(text), files)
+    }
+
+    /// A release of a whole stack file.
+    pub(crate) fn release_of_text(&self, text: &str) -> stack::ReleaseId {
+        self.release_with(text, &[])
+    }
+
+    fn release_with(&self, text: &str, files: &[(&str, &str)]) -> stack::ReleaseId {
         let project = self.path().join("project");
         let _none = fs::remove_dir_all(&project);
         fs::create_dir_all(&project).unwrap();
@@ -141,15 +150,14 @@ impl Bed {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let text = self.stack(text);
-        fs::write(project.join("slipway.toml"), &text).unwrap();
-        let resolved = match stack::resolve("slipway.toml", &text, &self.scope.environment) {
+        fs::write(project.join("slipway.toml"), text).unwrap();
+        let resolved = match stack::resolve("slipway.toml", text, &self.scope.environment) {
             Ok(resolved) => resolved,
             Err(problems) => panic!("{problems}\n{text}"),
         };
         let store = release::Store::open(self.home.store()).unwrap();
         let options = release::BuildOptions::default();
-        release::build(&resolved, &text, &project, &store, &options, &mut |_| {}).unwrap().release
+        release::build(&resolved, text, &project, &store, &options, &mut |_| {}).unwrap().release
     }
 
     /// A release with the values it is to run with.

@@ -158,6 +158,12 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
         Call::Start { name, event } => {
             return Ok(Reply::Started { id: functions::start(host, &target.environment, &name, event)? });
         }
+        Call::Claim { claim } => {
+            let environment = target.environment.clone();
+            let stands = tokio::task::spawn_blocking(move || environment.claims.enter(&claim)).await;
+            let stands = stands.map_err(|error| Error::failed(format!("the agent broke down: {error}")))??;
+            return Ok(Reply::Claimed { claim: stands });
+        }
         Call::Redeliver { function } => functions::redeliver(host, &target.environment, function)?,
         Call::Promote { deploy } => target.promote(deploy).await?,
         Call::Info

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     bindings::Place,
+    claims::Claims,
     buckets::Buckets,
     error::Error,
     files,
@@ -50,6 +51,8 @@ pub(crate) struct Environment {
     pub(crate) buckets: Buckets,
     /// Its functions.
     pub(crate) functions: Functions,
+    /// Which host runs what was due, where there are several.
+    pub(crate) claims: Claims,
     /// Past runs of its jobs and functions.
     pub(crate) history: History,
     /// How many instances of its services are kept.
@@ -83,6 +86,7 @@ impl Environment {
         let buckets = Buckets::open(&folder)?;
         let functions = Functions::open(&folder)?;
         let history = History::open(&folder);
+        let claims = Claims::open(&folder);
         let kept = Kept::find(&folder)?;
         let scaling = Scaling::open(&folder);
         let peers = Peers::default();
@@ -96,6 +100,7 @@ impl Environment {
             buckets,
             functions,
             history,
+            claims,
             revisions: Revisions::default(),
             peers,
             scaling,

@@ -249,6 +249,7 @@ async fn accompany(
     frames: mpsc::Sender<Bytes>,
 ) {
     let Attached { mut child, mut stdin } = attached;
+    let (went, gone) = tokio::sync::oneshot::channel();
     let feeding = tokio::spawn(async move {
         let mut piece = rest;
         loop {
@@ -258,16 +259,27 @@ async fn accompany(
             }
             match input.next().await {
                 Some(Ok(next)) => piece = next,
-                _ => return,
+                // Cut off in the middle.
+                Some(Err(_)) => {
+                    let _ended = went.send(());
+                    return;
+                }
+                None => return,
             }
         }
     });
+    let gone = async {
+        tokio::select! {
+            Ok(()) = gone => {}
+            () = frames.closed() => {}
+        }
+    };
     let out = child.stdout.take().map(|out| tokio::spawn(pump(out, OUT, frames.clone())));
     let err = child.stderr.take().map(|err| tokio::spawn(pump(err, ERR, frames.clone())));
     let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
     let ended = tokio::select! {
         ended = child.wait() => ended.ok(),
-        () = frames.closed() => {
+        () = gone => {
             end(group, Signal::TERM);
             if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
                 end(group, Signal::KILL);
@@ -323,6 +335,8 @@ pub struct Exec {
     host: String,
     body: Incoming,
     pending: BytesMut,
+    /// What is typed may have no end: the connection ends with this.
+    _held: socket::Held,
 }
 
 impl Exec {
@@ -358,27 +372,34 @@ fn take(pending: &mut BytesMut) -> Option<ExecOutput> {
 }
 
 impl Client {
-    /// Starts a command; it reads what `input` gives, to its end. Dropping the answer ends the command.
+    /// Starts a command; it reads what comes over `input`, until that is closed. Dropping the answer ends the command.
     ///
     /// Fails with `Unreachable` when no agent answers, and when the command cannot be started.
     pub async fn exec(
         &self,
         request: &ExecRequest,
-        input: impl Stream<Item = Bytes> + Send + 'static,
+        input: mpsc::Receiver<Vec<u8>>,
     ) -> Result<Exec, TargetError> {
         let failed = |reason: String| TargetError::Unreachable { host: self.host().to_owned(), reason };
         let path = self.socket().ok_or_else(|| failed("peers run no commands for each other".to_owned()))?;
         let mut line = serde_json::to_vec(request).map_err(|error| failed(error.to_string()))?;
         line.push(b'\n');
-        let pieces = futures_util::stream::once(async move { Bytes::from(line) }).chain(input);
-        let body = StreamBody::new(pieces.map(|piece| Ok::<_, std::convert::Infallible>(Frame::data(piece))));
-        let response = socket::stream(path, Method::POST, "/v1/exec", body).await.map_err(failed)?;
+        let pieces = futures_util::stream::unfold((Some(line), input), |(line, mut input)| async {
+            let piece = match line {
+                Some(line) => line,
+                None => input.recv().await?,
+            };
+            Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(piece))), (None, input)))
+        });
+        let body = StreamBody::new(pieces);
+        let (response, held) = socket::stream(path, Method::POST, "/v1/exec", body).await.map_err(failed)?;
         let status = response.status();
         if status != StatusCode::OK {
             let body = response.into_body().collect().await.map_err(|error| failed(error.to_string()))?.to_bytes();
             return Err(serde_json::from_slice(&body).unwrap_or_else(|_| failed(format!("it answered {status}"))));
         }
-        Ok(Exec { host: self.host().to_owned(), body: response.into_body(), pending: BytesMut::new() })
+        let (host, body) = (self.host().to_owned(), response.into_body());
+        Ok(Exec { host, body, pending: BytesMut::new(), _held: held })
     }
 }
 

@@ -13,7 +13,9 @@ use stack::{Command, ResourceRef, Revision, Source};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    adoption, bindings, command, container,
+    adoption, bindings,
+    claims::{self, Answer, Claim},
+    command, container,
     environment::Environment,
     error::Error,
     files,
@@ -55,6 +57,9 @@ pub(crate) struct Active {
     /// Why it runs.
     #[serde(default)]
     pub(crate) cause: Cause,
+    /// What this host claimed it with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) claim: Option<Claim>,
 }
 
 /// Who waits for the end of a run.
@@ -94,6 +99,8 @@ pub(crate) struct Job {
     pub(crate) event: Option<Arc<CloudEvent>>,
     /// Its standard output is an answer and not a log.
     pub(crate) answers: bool,
+    /// What this host claimed it with, where there are several.
+    pub(crate) claim: Option<Claim>,
 }
 
 /// A run that an agent before this one began.
@@ -117,6 +124,11 @@ impl Left {
     /// Why it runs.
     pub(crate) fn cause(&self) -> &Cause {
         &self.active.cause
+    }
+
+    /// What this host claimed it with.
+    pub(crate) fn claim(&self) -> Option<&Claim> {
+        self.active.claim.as_ref()
     }
 }
 
@@ -162,7 +174,8 @@ impl Job {
 
     /// Runs until it succeeds, its attempts are used up, or another takes its place.
     pub(crate) async fn run(self, id: String, mut left: Option<Left>) {
-        let mut attempt = left.as_ref().map_or(1, |left| left.active.run.attempt);
+        let first = self.claim.as_ref().map_or(1, |claim| claim.attempt);
+        let mut attempt = left.as_ref().map_or(first, |left| left.active.run.attempt);
         let mut id = Some(id);
         loop {
             let done = match left.take() {
@@ -173,16 +186,38 @@ impl Job {
                 break;
             }
             let retries = self.command().map_or(0, |command| command.retries);
-            if attempt > retries || self.replaced.is_cancelled() {
+            let tried = attempt - first.min(attempt) + 1;
+            if tried > retries || self.replaced.is_cancelled() {
                 break;
             }
             attempt += 1;
             tokio::select! {
-                () = tokio::time::sleep(wait_before(attempt)) => {}
+                () = tokio::time::sleep(wait_before(tried + 1)) => {}
                 () = self.replaced.cancelled() => break,
             }
+            if !self.is_ours().await {
+                self.prune();
+                return;
+            }
+        }
+        if let Some(claim) = &self.claim {
+            claims::end(&self.environment, claim).await;
         }
         self.prune();
+    }
+
+    /// Whether no other host took it over, because this one was silent for long.
+    async fn is_ours(&self) -> bool {
+        let (Some(claim), Some(membership)) = (&self.claim, self.environment.membership()) else { return true };
+        let answer = claims::claim(&self.environment, &membership, claim).await;
+        match answer {
+            Ok(Answer::Taken(by)) => {
+                tracing::warn!(scope = %self.environment.scope, job = %self.name, "left to {}, which took it over", by.host);
+                false
+            }
+            // Cut off from the others it goes on: a job runs at least once.
+            Ok(Answer::Ours | Answer::Silence) | Err(_) => true,
+        }
     }
 
     /// Writes into the agent's log how an attempt ended. Whether it succeeded.
@@ -221,7 +256,8 @@ impl Job {
             host: self.environment.membership().map(|membership| membership.me.clone()),
         };
         let revision = self.loaded.revision.clone();
-        let active = Active { run, of: self.name.clone(), revision, cause: self.cause.clone() };
+        let (cause, claim) = (self.cause.clone(), self.claim.clone());
+        let active = Active { run, of: self.name.clone(), revision, cause, claim };
         let started = async {
             files::make_folder(&folder)?;
             if let Some(event) = &self.event {

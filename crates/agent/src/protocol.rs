@@ -15,7 +15,7 @@ use engine::{
 use serde::{Deserialize, Serialize};
 use stack::{AppName, EnvironmentName, ResourceName, Revision, ValuesId};
 
-use crate::members::Members;
+use crate::{claims::Claim, members::Members};
 
 /// One environment of one app on a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -126,6 +126,11 @@ pub enum Call {
     },
     /// Events that functions failed to take. Answers `DeadLetters`.
     DeadLetters,
+    /// A host claims the run of a job that was due, or says how far it is. Answers `Claimed`.
+    Claim {
+        /// What it claims.
+        claim: Claim,
+    },
     /// Tries the dead letters of a function again; those that fail once more stay. Answers `Done` at once.
     Redeliver {
         /// As in `parse`.
@@ -209,6 +214,11 @@ pub enum Reply {
     Values {
         /// Under this id.
         id: ValuesId,
+    },
+    /// The claim that stands: the one that was made, or one that is stronger.
+    Claimed {
+        /// Whose it is.
+        claim: Claim,
     },
     /// A run began.
     Started {

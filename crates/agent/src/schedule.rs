@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use crate::history::runs;
 use crate::{
+    claims::{self, Claim},
     environment::Environment,
     host::Host,
     jobs::{self, Cause, Job},
     revision::Loaded,
+    shared::{SOON, Shared},
 };
 
 /// The clock is looked at this often while something is scheduled, because it may be set and machines sleep.
@@ -30,6 +32,8 @@ struct Going {
     runs: usize,
     /// A run waits for the last one to end.
     queued: bool,
+    /// What that run was claimed with.
+    claim: Option<Claim>,
 }
 
 /// What to do when the time has come.
@@ -47,6 +51,13 @@ pub(crate) fn next(schedule: &Schedule, after: Timestamp) -> Option<Timestamp> {
     let cron = Cron::from_str(&schedule.cron).ok()?;
     let zone = TimeZone::get(&schedule.time_zone).ok()?;
     cron.find_next_occurrence(&after.to_zoned(zone), false).ok().map(|at| at.timestamp())
+}
+
+/// The latest time up to `now`, from `due` on, at which a schedule was due.
+fn latest(schedule: &Schedule, due: Timestamp, now: Timestamp) -> Timestamp {
+    let times = std::iter::successors(Some(due), |at| next(schedule, *at).filter(|at| *at <= now));
+    // A clock that was set far ahead must not keep this busy.
+    times.take(10_000).last().unwrap_or(due)
 }
 
 fn act(overlap: Overlap, going: &Going) -> Act {
@@ -78,12 +89,14 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
     for left in jobs::find_left(&environment, |cause| *cause == Cause::Schedule).await {
         let name = left.of().clone();
         let read = environment.revisions.get(&host.store, &environment.scope, &environment.folder, left.revision());
+        let claim = left.claim().cloned();
         match read {
-            Ok(loaded) => spawn(&host, &environment, &loaded, &name, Some(left), &mut going, &mut lives),
+            Ok(loaded) => spawn(&host, &environment, &loaded, &name, (claim, Some(left)), &mut going, &mut lives),
             Err(error) => environment.trouble(&format!("runs of {name}"), Some(error.to_string())),
         }
     }
     let mut looked = catch_up_from(&environment);
+    let mut shared = Shared::default();
     loop {
         changes.mark_unchanged();
         let loaded = load(&host, &environment);
@@ -93,7 +106,11 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
             let Some(mut due) = next(schedule, looked) else { continue };
             if due <= now {
                 if let Some(loaded) = &loaded {
-                    fire(&host, &environment, loaded, &name, overlap, &mut going, &mut lives);
+                    if environment.membership().is_some() {
+                        shared.is_due(&name, latest(schedule, due, now), overlap);
+                    } else {
+                        fire(&host, &environment, loaded, &name, (overlap, None), &mut going, &mut lives);
+                    }
                 }
                 let Some(later) = next(schedule, now) else { continue };
                 due = later;
@@ -101,10 +118,15 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
             soonest = Some(soonest.map_or(due, |soonest| soonest.min(due)));
         }
         looked = now;
+        if let (Some(membership), Some(loaded)) = (environment.membership(), &loaded) {
+            for (name, overlap, claim) in shared.settle(&environment, &membership, loaded).await {
+                fire(&host, &environment, loaded, &name, (overlap, Some(claim)), &mut going, &mut lives);
+            }
+        }
         let pause = soonest.map(|at| Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default());
         let pause = async {
             match pause {
-                Some(pause) => tokio::time::sleep(pause.min(LOOK)).await,
+                Some(pause) => tokio::time::sleep(pause.min(if shared.waits() { SOON } else { LOOK })).await,
                 None => std::future::pending().await,
             }
         };
@@ -119,7 +141,8 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
                 if let (Ok(name), Some(loaded)) = (&ended, &loaded)
                     && take_queued(&mut going, name)
                 {
-                    spawn(&host, &environment, loaded, name, None, &mut going, &mut lives);
+                    let claim = going.get_mut(name).and_then(|known| known.claim.take());
+                    spawn(&host, &environment, loaded, name, (claim, None), &mut going, &mut lives);
                 }
                 if let Err(error) = ended {
                     tracing::error!(scope = %environment.scope, "a run broke down: {error}");
@@ -148,7 +171,7 @@ fn fire(
     environment: &Arc<Environment>,
     loaded: &Arc<Loaded>,
     name: &ResourceRef,
-    overlap: Overlap,
+    (overlap, claim): (Overlap, Option<Claim>),
     going: &mut BTreeMap<ResourceRef, Going>,
     lives: &mut JoinSet<ResourceRef>,
 ) {
@@ -156,14 +179,19 @@ fn fire(
     let act = act(overlap, known);
     tracing::info!(scope = %environment.scope, job = %name, ?act, "due");
     match act {
-        Act::Start => spawn(host, environment, loaded, name, None, going, lives),
-        Act::Skip => {}
-        Act::Queue => known.queued = true,
+        Act::Start => spawn(host, environment, loaded, name, (claim, None), going, lives),
+        Act::Skip => {
+            if let Some(claim) = claim {
+                let environment = environment.clone();
+                drop(tokio::spawn(async move { claims::end(&environment, &claim).await }));
+            }
+        }
+        Act::Queue => (known.queued, known.claim) = (true, claim),
         Act::Replace => {
             if let Some(replaced) = &known.replaced {
                 replaced.cancel();
             }
-            known.queued = true;
+            (known.queued, known.claim) = (true, claim);
         }
     }
 }
@@ -173,7 +201,7 @@ fn spawn(
     environment: &Arc<Environment>,
     loaded: &Arc<Loaded>,
     name: &ResourceRef,
-    left: Option<jobs::Left>,
+    (claim, left): (Option<Claim>, Option<jobs::Left>),
     going: &mut BTreeMap<ResourceRef, Going>,
     lives: &mut JoinSet<ResourceRef>,
 ) {
@@ -187,6 +215,7 @@ fn spawn(
         cause: Cause::Schedule,
         event: None,
         answers: false,
+        claim,
     };
     let known = going.entry(name.clone()).or_default();
     known.replaced = Some(replaced);
@@ -261,7 +290,7 @@ mod tests {
         assert_eq!(act(Overlap::Queue, &busy), Act::Queue);
         assert_eq!(act(Overlap::Replace, &busy), Act::Replace);
         let name: ResourceRef = "job.match".parse().unwrap();
-        let mut going = BTreeMap::from([(name.clone(), Going { runs: 1, queued: true, replaced: None })]);
+        let mut going = BTreeMap::from([(name.clone(), Going { runs: 1, queued: true, ..Going::default() })]);
         assert!(take_queued(&mut going, &name), "a queued run begins at the end of the last");
         assert!(!take_queued(&mut going, &name), "and only one");
     }

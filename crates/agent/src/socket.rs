@@ -77,8 +77,23 @@ where
     sender.send_request(request).await.map_err(|error| error.to_string())
 }
 
+/// Closes its connection when it is dropped, also in the middle of a request.
+#[derive(Debug)]
+pub(crate) struct Held(tokio::task::JoinHandle<hyper::Result<()>>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Sends one request whose body streams, and returns the answer once its head has arrived.
-pub(crate) async fn stream<B>(path: &Path, method: Method, uri: &str, body: B) -> Result<Response<Incoming>, String>
+pub(crate) async fn stream<B>(
+    path: &Path,
+    method: Method,
+    uri: &str,
+    body: B,
+) -> Result<(Response<Incoming>, Held), String>
 where
     B: hyper::body::Body + Send + 'static,
     B::Data: Send,
@@ -88,9 +103,11 @@ where
     // The body is boxed so that the caller need not keep still.
     let body = Box::pin(body);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    tokio::spawn(connection);
+    let held = Held(tokio::spawn(connection));
     let request = Request::builder().method(method).uri(uri).header(header::HOST, "slipway").body(body);
-    sender.send_request(request.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())
+    let request = request.map_err(|error| error.to_string())?;
+    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
+    Ok((response, held))
 }
 
 /// An I/O error as a person says it: `connection refused`, not `Connection refused (os error 111)`.

@@ -97,9 +97,9 @@ impl Publishing {
         held(&self.address)
     }
 
-    /// The port that programs know, and where it leads.
-    pub(crate) fn place(&self) -> Option<(u16, SocketAddr)> {
-        Some((self.address().as_ref()?.port, (*held(&self.listening))?))
+    /// The port that programs know, and where it leads once somebody answers.
+    pub(crate) fn place(&self) -> Option<(u16, Option<SocketAddr>)> {
+        Some((self.address().as_ref()?.port, *held(&self.listening)))
     }
 
     /// Answers from now on, once there is an address. `false`: to be tried again.

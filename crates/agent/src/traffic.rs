@@ -193,15 +193,16 @@ impl Plan {
     fn add_publishing(&mut self, part: &Part) {
         let Some((port, address)) = part.functions.publishing else { return };
         let id = format!("{}/events@{port}", part.scope);
-        let upstream = Upstream {
+        let upstream = address.map(|address| Upstream {
             id: upstream_id(&part.scope, &format!("events:{}", address.port())),
             address,
             revision: String::new(),
             weight: 1,
             peer: None,
-        };
+        });
         let rule = PathRule::new("/", Action::Pool(id.clone()), "events.internal/");
-        self.made.table.pools.insert(id, Pool { upstreams: vec![upstream], probe: None, hold: HOLD });
+        // Who publishes while nobody answers yet waits.
+        self.made.table.pools.insert(id, Pool { upstreams: upstream.into_iter().collect(), probe: None, hold: HOLD });
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         self.listeners.insert(address, Hosts { fallback: Some(vec![rule]), ..Hosts::default() });
     }

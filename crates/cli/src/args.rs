@@ -121,6 +121,33 @@ Examples:
     /// Run a command with a service's files and environment
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway run api -- node scripts/report.js\n\n")]
     Run(commands::run::Run),
+    /// Run a command beside a running instance
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway exec api -- sh                    in the folder, environment and limits of an instance
+  slipway exec api-3f9c2a1b-1 -- env        of this one
+  slipway exec api -- cat log.txt > here    its output as it comes
+
+")]
+    Exec(commands::exec::Exec),
+    /// List the runs of jobs and functions, newest first
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway runs                              of all
+  slipway runs match --failed               of one, those that failed
+  slipway runs --dead                       events that functions failed to take
+
+")]
+    Runs(commands::runs::Runs),
+    /// Start a job or a function now
+    #[command(help_template = TEMPLATE, before_help = "\
+Examples:
+  slipway trigger match --wait              a job, and wait for its end
+  slipway trigger parse --data '{\"key\": \"a.pdf\"}'
+  slipway trigger parse --dead              what it failed to take, once more
+
+")]
+    Trigger(commands::trigger::Trigger),
     /// Run the application here: build, migrate, seed, start, follow, rebuild on change; Ctrl-C stops all
     #[command(help_template = TEMPLATE, before_help = "Examples:\n  slipway up\n  slipway up --once\n\n")]
     Up(commands::up::Up),
@@ -222,6 +249,9 @@ pub(crate) fn run() -> ExitCode {
         Verb::Logs(command) => block_on(commands::logs::run(&command, &place, printer)),
         Verb::Migrate(command) => block_on(commands::migrate::run(&command, &place, printer)),
         Verb::Run(command) => block_on(commands::run::run(&command, &place, printer)),
+        Verb::Exec(command) => block_on(commands::exec::run(&command, &place, printer)),
+        Verb::Runs(command) => block_on(commands::runs::run(&command, &place, printer)),
+        Verb::Trigger(command) => block_on(commands::trigger::run(&command, &place, printer)),
         Verb::Up(command) => block_on(commands::up::run(&command, &place, printer)),
         Verb::Start(command) => block_on(commands::start::run(&command, &place, printer)),
         Verb::Stop(command) => block_on(commands::stop::run(&command, &place, printer)),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use agent::{
-    LogQuery, SystemClock,
+    Client, LogQuery, SystemClock,
     home::Home,
     protocol::{Call, Reply, Run, Scope},
     upload::Removed,
@@ -315,6 +315,14 @@ impl Fleet {
             }
         }
         agreed.map(|(_, id)| id).ok_or_else(|| self.silent().into())
+    }
+
+    /// Ways to the agents that answer, in the order of their hosts.
+    pub async fn clients(&self) -> Vec<Client> {
+        match &self.ways {
+            Ways::Here(local) => vec![local.client().clone()],
+            Ways::Hosts(hosts) => hosts.found().await.iter().filter_map(Host::client).cloned().collect(),
+        }
     }
 
     /// Past runs of jobs and functions on all hosts, newest first.

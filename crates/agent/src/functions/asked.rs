@@ -62,6 +62,7 @@ pub(crate) fn start(
         cause: Cause::Asked,
         event: event.map(Arc::new),
         answers: false,
+        claim: None,
     };
     tokio::spawn(job.run(id.clone(), None));
     Ok(id)

@@ -53,6 +53,7 @@ impl Receiver {
             cause,
             event,
             answers: false,
+            claim: None,
         }
     }
 

@@ -32,8 +32,8 @@ pub(crate) struct Functions {
 pub(crate) struct Places {
     /// By revision and function.
     pub(crate) functions: BTreeMap<(Revision, ResourceName), SocketAddr>,
-    /// The port that programs know, and where it leads.
-    pub(crate) publishing: Option<(u16, SocketAddr)>,
+    /// The port that programs know, and where it leads once somebody answers.
+    pub(crate) publishing: Option<(u16, Option<SocketAddr>)>,
 }
 
 impl Functions {

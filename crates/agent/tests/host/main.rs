@@ -4,5 +4,6 @@
 
 mod bed;
 mod fails_well;
+mod functions;
 mod keeps_running;
 mod works;

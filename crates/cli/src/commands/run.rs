@@ -1,15 +1,14 @@
 //! `slipway run`: a command with a service's files and environment.
 
-use std::{os::unix::process::ExitStatusExt, process::Command, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::Command};
 
-use engine::{
-    record::committed,
-    target::{Target, Task, TaskEnd},
-};
-use stack::{ResourceName, Revision};
+use agent::ExecTarget;
+use engine::{record::committed, target::Target};
+use stack::ResourceName;
 
 use crate::{
-    context::{Place, Reach},
+    commands::exec,
+    context::Place,
     exit::{Done, Exit, Failure},
     printer::Printer,
 };
@@ -25,15 +24,18 @@ pub(crate) struct Run {
 }
 
 /// Runs it in the foreground, in the release that serves now, and ends as it ends. On hosts it runs on the first that
-/// lives, and its output is printed when it ended.
-pub(crate) async fn run(command: &Run, place: &Place, printer: Printer) -> Done {
+/// lives.
+pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
     let journal = reach.fleet.journal().await?;
     let revision = committed(&journal)
         .ok_or_else(|| Failure::new(format!("{} is on no release", reach.resolved.name)).hint("slipway deploy"))?;
     if !reach.fleet.is_here() {
-        return on_a_host(command, &reach, revision, printer).await;
+        let clients = reach.fleet.clients().await;
+        let client = clients.first().ok_or_else(|| Failure::new("no host answers"))?;
+        let target = ExecTarget::Release { revision, service: command.service.clone() };
+        return exec::pass_on(client, &reach, target, &command.command).await;
     }
     let context = agent::context(reach.home(), reach.fleet.scope(), &revision, &command.service)
         .map_err(|error| Failure::new(error.to_string()))?;
@@ -60,41 +62,5 @@ pub(crate) async fn run(command: &Run, place: &Place, printer: Printer) -> Done 
         (Some(0), _) => Ok(Exit::Done),
         (Some(code), _) => std::process::exit(code),
         (None, signal) => std::process::exit(128 + signal.unwrap_or_default()),
-    }
-}
-
-/// How long the lease of a command lives without a sign of life from here.
-const LEASE: Duration = Duration::from_secs(15);
-
-/// Under the lease, so that no deploy takes the release away meanwhile.
-async fn on_a_host(command: &Run, reach: &Reach, revision: Revision, printer: Printer) -> Done {
-    let fleet = &reach.fleet;
-    let fence = fleet.lock(&release::who(), LEASE).await?;
-    let task = Task::Run { revision, service: command.service.clone(), command: command.command.clone() };
-    let renewing = async {
-        loop {
-            tokio::time::sleep(LEASE / 3).await;
-            if let Err(error) = fleet.renew(fence, LEASE).await {
-                return error;
-            }
-        }
-    };
-    let ended = tokio::select! {
-        ended = fleet.task(&task, fence) => ended,
-        error = renewing => Err(error),
-    };
-    let unlocked = fleet.unlock(fence).await;
-    let ended = ended?;
-    unlocked?;
-    match ended {
-        TaskEnd::Exited { code: 0, output } => {
-            printer.data(output.trim_end());
-            Ok(Exit::Done)
-        }
-        TaskEnd::Exited { code, output } => {
-            printer.data(output.trim_end());
-            std::process::exit(code)
-        }
-        TaskEnd::Done | TaskEnd::Migrations { .. } => Err(Failure::new("the host ran something else than was asked")),
     }
 }

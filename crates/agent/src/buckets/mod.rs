@@ -32,6 +32,8 @@ mod remove;
 mod send;
 mod store;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod upkeep;
 mod write;

@@ -490,17 +490,27 @@ impl Fleet {
         shipper: &Shipper,
         wanted: &[ReleaseId],
     ) -> Result<Vec<String>, TargetError> {
-        let mut done = Vec::new();
+        // first what its peers have: their link is likely the faster one
+        let level = || async {
+            match client.call(Some(&self.scope), Call::Level).await? {
+                Reply::Level { done } => Ok(done),
+                other => Err(unexpected(&other)),
+            }
+        };
+        let first = level().await;
+        let mut sent = Vec::new();
         for release in wanted.iter().filter(|release| shipper.has(release)) {
             let bytes = shipper.send(client, release).await?;
             if bytes > 0 {
-                done.push(format!("sent release {release}, {bytes} bytes"));
+                sent.push(format!("sent release {release}, {bytes} bytes"));
             }
         }
-        match client.call(Some(&self.scope), Call::Level).await? {
-            Reply::Level { done: more } => done.extend(more),
-            other => return Err(unexpected(&other)),
+        if sent.is_empty() {
+            return first;
         }
+        let mut done = first.unwrap_or_default();
+        done.append(&mut sent);
+        done.extend(level().await?);
         Ok(done)
     }
 

@@ -10,7 +10,7 @@ use agent::{
 use engine::{
     desired::{Desired, Observed},
     journal::Entry,
-    target::{Fence, Target, TargetError, Task, TaskEnd},
+    target::{Fence, Level, Target, TargetError, Task, TaskEnd},
 };
 use stack::Revision;
 
@@ -225,6 +225,10 @@ impl Target for HostTarget {
 
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
         self.done(Call::Append { entry: entry.clone(), fence }).await
+    }
+
+    async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
+        self.done(Call::Adopt { level: Box::new(level.clone()), fence }).await
     }
 }
 

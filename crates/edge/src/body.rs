@@ -1,7 +1,7 @@
 //! Bodies in both directions: passed through frame by frame, with what must happen when they end or break.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use crate::{
     connection::{Ongoing, Pulse},
     file::FileBody,
+    gate::Gate,
     instance::InFlight,
     leftovers::Leftover,
     traffic::Meter,
@@ -35,9 +36,17 @@ pub(crate) enum BodyError {
     File(#[from] std::io::Error),
 }
 
-/// What became of a request's body, kept where the request's future can look after the body itself is gone.
-#[derive(Debug, Default)]
+/// A request's body and what became of it, kept where the request's future can look after the request was sent.
+#[derive(Debug)]
 pub(crate) struct BodyFate {
+    /// There until the one who sends it is done with it.
+    inner: RefCell<Option<Incoming>>,
+    /// How often it was given to somebody to send: only the last may take from it.
+    given: Cell<u32>,
+    limit: Option<u64>,
+    connection: Arc<Pulse>,
+    /// HTTP/1, where the rest of a body stands between this request and the next.
+    in_the_way: bool,
     /// A frame was taken, so the request cannot be sent again.
     pub(crate) begun: Cell<bool>,
     pub(crate) ended: Cell<bool>,
@@ -52,13 +61,29 @@ pub(crate) struct RequestBody(Option<Upload>);
 
 #[derive(Debug)]
 struct Upload {
-    /// There until it is dropped.
-    inner: Option<Incoming>,
     left: u64,
     fate: Rc<BodyFate>,
-    connection: Arc<Pulse>,
-    /// HTTP/1, where the rest of a body stands between this request and the next.
-    in_the_way: bool,
+    /// Its number among those it was given to.
+    turn: u32,
+    /// Nothing is taken before it opens.
+    gate: Option<Arc<Gate>>,
+}
+
+impl BodyFate {
+    /// At most `limit` bytes of `inner`.
+    pub(crate) fn new(inner: Incoming, limit: Option<u64>, connection: Arc<Pulse>, in_the_way: bool) -> Self {
+        Self {
+            inner: RefCell::new(Some(inner)),
+            given: Cell::new(0),
+            limit,
+            connection,
+            in_the_way,
+            begun: Cell::new(false),
+            ended: Cell::new(false),
+            too_long: Cell::new(false),
+            broke: Cell::new(false),
+        }
+    }
 }
 
 impl RequestBody {
@@ -67,15 +92,26 @@ impl RequestBody {
         Self(None)
     }
 
-    /// At most `limit` bytes of `inner`.
-    pub(crate) fn new(
-        inner: Incoming,
-        limit: Option<u64>,
-        fate: Rc<BodyFate>,
-        connection: Arc<Pulse>,
-        in_the_way: bool,
-    ) -> Self {
-        Self(Some(Upload { inner: Some(inner), left: limit.unwrap_or(u64::MAX), fate, connection, in_the_way }))
+    /// To be sent from its beginning; whoever had it before gets nothing more of it.
+    pub(crate) fn of(fate: &Rc<BodyFate>) -> Self {
+        let turn = fate.given.get() + 1;
+        fate.given.set(turn);
+        Self(Some(Upload { left: fate.limit.unwrap_or(u64::MAX), fate: Rc::clone(fate), turn, gate: None }))
+    }
+
+    /// Nothing of it is taken before this gate opens, if there is one. Whether there is anything to take.
+    pub(crate) fn wait_for(&mut self, gate: Option<Arc<Gate>>) -> bool {
+        if let Some(upload) = &mut self.0 {
+            upload.gate = gate;
+        }
+        self.0.is_some()
+    }
+}
+
+impl Upload {
+    /// Whether nobody else was given the body since.
+    fn is_current(&self) -> bool {
+        self.fate.given.get() == self.turn
     }
 }
 
@@ -85,32 +121,37 @@ impl Body for RequestBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(upload) = &mut self.get_mut().0 else { return Poll::Ready(None) };
-        let Some(inner) = &mut upload.inner else { return Poll::Ready(None) };
+        if !upload.is_current() || upload.gate.as_ref().is_some_and(|gate| gate.poll(cx).is_pending()) {
+            return Poll::Pending;
+        }
+        let Upload { left, fate, .. } = upload;
+        let mut inner = fate.inner.borrow_mut();
+        let Some(inner) = inner.as_mut() else { return Poll::Ready(None) };
         let Poll::Ready(frame) = Pin::new(&mut *inner).poll_frame(cx) else {
-            upload.connection.starving(true);
+            fate.connection.starving(true);
             return Poll::Pending;
         };
-        upload.connection.starving(false);
+        fate.connection.starving(false);
         Poll::Ready(match frame {
             None => {
-                upload.fate.ended.set(true);
+                fate.ended.set(true);
                 None
             }
             Some(Err(error)) => {
-                upload.fate.broke.set(true);
+                fate.broke.set(true);
                 Some(Err(error.into()))
             }
             Some(Ok(frame)) => {
-                upload.fate.begun.set(true);
+                fate.begun.set(true);
                 let size = frame.data_ref().map_or(0, |data| data.len() as u64);
-                if let Some(left) = upload.left.checked_sub(size) {
-                    upload.left = left;
+                if let Some(rest) = left.checked_sub(size) {
+                    *left = rest;
                     if inner.is_end_stream() {
-                        upload.fate.ended.set(true);
+                        fate.ended.set(true);
                     }
                     Some(Ok(frame))
                 } else {
-                    upload.fate.too_long.set(true);
+                    fate.too_long.set(true);
                     Some(Err(BodyError::TooLong))
                 }
             }
@@ -118,24 +159,29 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().and_then(|upload| upload.inner.as_ref()).is_none_or(Body::is_end_stream)
+        self.0.as_ref().is_none_or(|upload| upload.fate.inner.borrow().as_ref().is_none_or(Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {
-        let inner = self.0.as_ref().and_then(|upload| upload.inner.as_ref());
-        inner.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let Some(upload) = &self.0 else { return SizeHint::with_exact(0) };
+        upload.fate.inner.borrow().as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        self.connection.starving(false);
-        if !self.fate.ended.get() && !self.fate.broke.get() && self.in_the_way {
-            self.connection.expect_leftovers();
-            if !self.fate.too_long.get()
-                && let Some(rest) = self.inner.take()
+        if !self.is_current() {
+            return; // somebody else sends it now
+        }
+        let fate = &self.fate;
+        fate.connection.starving(false);
+        let rest = fate.inner.borrow_mut().take();
+        if !fate.ended.get() && !fate.broke.get() && fate.in_the_way {
+            fate.connection.expect_leftovers();
+            if !fate.too_long.get()
+                && let Some(rest) = rest
             {
-                self.connection.leave(Leftover::Body(rest));
+                fate.connection.leave(Leftover::Body(rest));
             }
         }
     }

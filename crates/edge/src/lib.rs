@@ -33,6 +33,7 @@ mod cors;
 mod file;
 mod files;
 mod framing;
+mod gate;
 mod headers;
 mod health;
 mod holders;

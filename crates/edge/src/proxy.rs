@@ -11,6 +11,7 @@ use hyper::body::{Body, Incoming};
 use crate::{
     balance::Pool,
     body::{BodyFate, EdgeBody, Kind, RequestBody, UpstreamBody},
+    gate::Gate,
     headers::{self, X_REQUEST_ID},
     link::{self, Link},
     page,
@@ -49,9 +50,9 @@ pub(crate) async fn forward(
     let (body, fate) = if body.is_end_stream() {
         (RequestBody::none(), None)
     } else {
-        let fate = Rc::new(BodyFate::default());
         let pulse = Arc::clone(&asked.visitor.handle.pulse);
-        (RequestBody::new(body, passing.max_body, Rc::clone(&fate), pulse, !asked.visitor.http2), Some(fate))
+        let fate = Rc::new(BodyFate::new(body, passing.max_body, pulse, !asked.visitor.http2));
+        (RequestBody::of(&fate), Some(fate))
     };
     let mut search = Search::new(&asked, pool, &known);
     let mut next = Some(Request::from_parts(head, body));
@@ -65,11 +66,11 @@ pub(crate) async fn forward(
             next = Some(request);
             continue;
         };
-        let may_repeat = upgrade.is_none() && repeatable(request.method());
+        let may_repeat = fate.is_none() && upgrade.is_none() && repeatable(request.method());
         let link = taken.in_flight.instance().link.as_ref();
         // the only copy of a head that is ever made, for requests that can be sent again if the connection dies, or if
         // another host says that it sent them to nobody
-        let spare = (fate.is_none() && (may_repeat || link.is_some())).then(|| copy(&request));
+        let spare = (may_repeat || link.is_some()).then(|| copy(&request));
         let request = match link {
             Some(link) => marked(request, link),
             None => request,
@@ -77,9 +78,12 @@ pub(crate) async fn forward(
         match lent.sender.try_send_request(request).await {
             Ok(mut response) => {
                 if let Some(unsent) = search.turned_away(&taken, &mut response)
-                    && let Some(spare) = spare.filter(|_| unsent || may_repeat)
+                    && let Some(mut spare) = spare.filter(|_| may_repeat || (unsent && is_whole(fate.as_deref())))
                     && search.attempts < ATTEMPTS
                 {
+                    if let Some(fate) = &fate {
+                        *spare.body_mut() = RequestBody::of(fate);
+                    }
                     search.sent |= !unsent;
                     search.last = Some(taken.meter);
                     next = Some(spare);
@@ -109,8 +113,8 @@ pub(crate) async fn forward(
                 }
                 // an idle connection may have died unnoticed, which says nothing about its instance
                 fresh = lent.reused;
-                let whole = fate.as_ref().is_none_or(|fate| !fate.begun.get());
-                next = search.broke_off(taken, error, fresh, whole).or(spare.filter(|_| may_repeat));
+                let unsent = search.broke_off(taken, error, fresh, is_whole(fate.as_deref()));
+                next = unsent.or(spare.filter(|_| may_repeat));
                 if search.attempts >= ATTEMPTS {
                     next = None;
                 }
@@ -235,9 +239,24 @@ fn repeatable(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
 }
 
-/// Says which pool of another host is to answer, whatever the visitor wrote there.
+/// Whether nothing of the body was taken, so that all of it can still be sent.
+fn is_whole(fate: Option<&BodyFate>) -> bool {
+    fate.is_none_or(|fate| !fate.begun.get())
+}
+
+/// Says which pool of another host is to answer, whatever the visitor wrote there. A body waits until an instance of
+/// that host takes it: as long as none does, another host may be asked.
 fn marked(mut request: Request<RequestBody>, link: &Link) -> Request<RequestBody> {
     request.headers_mut().insert(link::POOL, link.pool.clone());
+    let gate = Arc::new(Gate::default());
+    if request.body_mut().wait_for(Some(Arc::clone(&gate))) {
+        request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+        hyper::ext::on_informational(&mut request, move |answer| {
+            if answer.status() == StatusCode::CONTINUE {
+                gate.open();
+            }
+        });
+    }
     request
 }
 

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, client::conn::TrySendError};
 
 use crate::{
@@ -176,6 +176,8 @@ impl<'a> Search<'a> {
         };
         if instance.link.is_some() {
             unsent.headers_mut().remove(link::POOL);
+            unsent.headers_mut().remove(header::EXPECT);
+            unsent.body_mut().wait_for(None);
         }
         Some(unsent)
     }

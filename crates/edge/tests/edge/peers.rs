@@ -395,6 +395,35 @@ fn instances_that_die_on_another_host_cost_nothing_either() {
 }
 
 #[test]
+fn a_body_that_no_instance_took_is_sent_to_another_host_whole() {
+    let local = App::start(
+        axum::Router::new()
+            .fallback(|body: axum::body::Bytes| async move { body })
+            .layer(axum::extract::DefaultBodyLimit::disable()),
+    );
+    let (mut here, mut there) = two(vec![upstream("a", local.address)], vec![]);
+    // asked most of the time, as far as the first edge knows; its own instance refuses connections
+    here.others[0].peer.as_mut().unwrap().instances = 50;
+    there.mine.push(upstream("b", free_address()));
+    let body: Vec<u8> = (0..300_000_u32).map(|number| u8::try_from(number % 251).unwrap()).collect();
+    for mine in [vec![upstream("b", free_address())], vec![]] {
+        there.mine = mine;
+        there.serve();
+        for round in 0..10 {
+            // forgets what it learned of the other host
+            here.others[0].id = format!("{round}");
+            here.serve();
+            let mut client = here.edge.client();
+            let answer = client.post("/", &body);
+            assert!(answer.status == 200 && answer.body == body, "{}", answer.status);
+            assert_eq!(client.post("/", b"again").text(), "again", "the connection is good for the next");
+        }
+    }
+    let asked = there.edge.status().requests;
+    assert!(asked > 5, "it was asked {asked} times");
+}
+
+#[test]
 fn a_request_that_broke_an_instance_is_repeated_elsewhere_only_if_it_may_be() {
     let local = App::saying("here");
     let asked = Arc::new(Mutex::new(Vec::new()));

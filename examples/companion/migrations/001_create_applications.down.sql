@@ -1,0 +1,2 @@
+drop table digests;
+drop table applications;

@@ -1,0 +1,1 @@
+insert into applications (company) values ('Harbour'), ('Lighthouse');

@@ -1,0 +1,1 @@
+insert into jobs (title) values ('Teacher in Kingston'), ('Cook in Montego Bay');

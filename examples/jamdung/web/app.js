@@ -1,0 +1,7 @@
+const answer = await fetch("//api.jamdungjobs.com.localhost:8100/jobs");
+const things = await answer.json();
+for (const thing of things.jobs ?? things) {
+  const line = document.createElement("li");
+  line.textContent = thing.title ?? thing.text;
+  document.querySelector("#list").append(line);
+}

@@ -1,0 +1,2 @@
+drop table questions;
+drop table users;

@@ -1,0 +1,4 @@
+drop table notices;
+drop table interviews;
+drop table matches;
+drop table jobs;

@@ -1,0 +1,1 @@
+insert into jobs (title) values ('Keeper of lights'), ('Pilot');

@@ -1,0 +1,1 @@
+alter table roasts drop column author;

@@ -1,0 +1,1 @@
+alter table roasts add column author text;

@@ -1,0 +1,1 @@
+insert into roasts (text) values ('Your code compiles, and that is all one can say.');

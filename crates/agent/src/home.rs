@@ -23,7 +23,10 @@
 //!     logs/<name>/                 output of all instances of a service, of all runs of a job or function
 //!     data/                        SQLite files, uploads; backups/ of the former
 //!     tasks/<run>/                 jobs, functions, commands and foreign migrations that are at work
-//!     runs.jsonl                   the last 100 runs of jobs and functions
+//!     runs.jsonl                   the last 100 runs of each job and function
+//!     claims.json                  which host runs what was due (claims.rs)
+//!     events.json                  port and token of the address at which programs publish, 0600
+//!     events/                      what waits for functions (functions/)
 //! ```
 
 use std::path::{Path, PathBuf};

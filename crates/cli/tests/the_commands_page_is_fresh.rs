@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "check",
     "schema",
@@ -16,6 +16,9 @@ const COMMANDS: [&str; 18] = [
     "build",
     "migrate",
     "run",
+    "exec",
+    "runs",
+    "trigger",
     "start",
     "stop",
     "completions",

@@ -9,4 +9,5 @@ mod bed;
 mod data;
 mod edges;
 mod hosts;
+mod jobs;
 mod scales;

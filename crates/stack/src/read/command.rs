@@ -1,6 +1,6 @@
 //! `[function.x]` and `[job.x]`: programs that run to their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     section::Section,
@@ -32,13 +32,18 @@ const TRIGGERS: [(&str, Kind); 6] = [
     ("service", Kind::Service),
 ];
 
-/// Reads `[function.x]`.
-pub(crate) fn read_function(section: Section<'_>, services: &BTreeMap<ResourceName, Service>) -> Function {
+/// Reads `[function.x]`; `asked` are those that routes lead to.
+pub(crate) fn read_function(
+    section: Section<'_>,
+    services: &BTreeMap<ResourceName, Service>,
+    asked: &BTreeSet<ResourceName>,
+) -> Function {
     let command = read_command(&section, services);
     let on = section.table("on").and_then(read_trigger);
     let schedule = read_schedule(&section);
-    if !section.has("on") && !section.has("schedule") {
-        let mend = "write what starts it: `on = { bucket = \"files\" }` or `schedule = \"0 2 * * *\"`";
+    let is_asked = asked.iter().any(|name| name.as_str() == section.path.last());
+    if !section.has("on") && !section.has("schedule") && !is_asked {
+        let mend = "write what starts it: `on = { bucket = \"files\" }` or `schedule = \"0 2 * * *\"`, or lead a route to it";
         section.missing("on", mend);
     }
     section.finish(&[&MOVED[..], &size::MOVED[..]].concat());

@@ -58,7 +58,10 @@ fn read_document(root: Section<'_>) -> Stack {
         root.missing("app", "write the application's name in the first line, for example `app = \"shop\"`");
     }
     let services = all(&root, Kind::Service, service::read);
-    let functions = all(&root, Kind::Function, |table| command::read_function(table, &services));
+    let routes = root.table("route").map(|table| route::read_all(&table)).unwrap_or_default();
+    let asked = routes.iter().flat_map(|route| &route.paths).map(|path| &path.to);
+    let asked = asked.filter(|to| to.kind == Kind::Function).map(|to| to.name.clone()).collect();
+    let functions = all(&root, Kind::Function, |table| command::read_function(table, &services, &asked));
     let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));
     let databases = all(&root, Kind::Database, |table| database::read(table, &services));
     let mut extras = BTreeMap::new();
@@ -79,7 +82,7 @@ fn read_document(root: Section<'_>) -> Stack {
         queues: all(&root, Kind::Queue, store::read_queue),
         buckets: all(&root, Kind::Bucket, store::read_bucket),
         extras,
-        routes: root.table("route").map(|table| route::read_all(&table)).unwrap_or_default(),
+        routes,
         variables: root
             .table("variable")
             .map(|table| table.each().filter_map(|entry| variable::read(&entry)).collect())

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use edge::table::{Action, Listener, PathRule, Pool, Table, Upstream};
+use edge::table::{Action, Identity, Listener, PathRule, Peer, Pool, Table, Upstream};
 
 use crate::{
     fault::{Doing, Fault},
@@ -136,23 +136,52 @@ backend app
 /// Our edge, as the agent starts it: `slipway edge FOLDER`.
 pub(crate) fn our_edge(folder: &Path, upstream: SocketAddr) -> Result<Proxy, Fault> {
     let address = free_address()?;
-    let folder = folder.join("edge");
-    fs::create_dir_all(&folder).doing("cannot write the edge's folder")?;
-    let rule = PathRule { websocket: true, ..PathRule::new("/", Action::Pool("app".to_owned()), "app/".to_owned()) };
-    let pool = Pool {
-        upstreams: vec![Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100, peer: None }],
-        probe: None,
-        hold: std::time::Duration::from_secs(5),
+    let one = Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100, peer: None };
+    edge_of("edge", folder, address, &table(address, one))
+}
+
+/// Two of our edges, as on two hosts: visitors come to the first, and the second has the only instance.
+pub(crate) fn our_pair(folder: &Path, upstream: SocketAddr) -> Result<[Proxy; 2], Fault> {
+    const NAME: &str = "bench.slipway.internal";
+    let made = |error: rcgen::Error| Fault::new(format!("cannot make a certificate: {error}"));
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed([NAME.to_owned()]).map_err(made)?;
+    let identity = |exports: &[&str]| Identity {
+        authority: cert.pem(),
+        certificate: cert.pem(),
+        key: signing_key.serialize_pem(),
+        exports: exports.iter().map(|&pool| pool.to_owned()).collect(),
     };
-    let table = Table {
+    let one = Upstream { id: "one".to_owned(), address: upstream, revision: "r".to_owned(), weight: 100, peer: None };
+    let (address, door) = (free_address()?, free_address()?);
+    let mut there = table(address, one.clone());
+    there.peer_listeners.insert(door);
+    there.identities.insert(NAME.to_owned(), identity(&["app"]));
+    let there = edge_of("there", folder, address, &there)?;
+    let address = free_address()?;
+    let peer = Peer { identity: NAME.to_owned(), pool: "app".to_owned(), instances: 1 };
+    let mut here = table(address, Upstream { address: door, peer: Some(peer), ..one });
+    here.identities.insert(NAME.to_owned(), identity(&[]));
+    Ok([edge_of("here", folder, address, &here)?, there])
+}
+
+fn table(address: SocketAddr, upstream: Upstream) -> Table {
+    let rule = PathRule { websocket: true, ..PathRule::new("/", Action::Pool("app".to_owned()), "app/".to_owned()) };
+    let pool = Pool { upstreams: vec![upstream], probe: None, hold: std::time::Duration::from_secs(5) };
+    Table {
         version: 1,
         listeners: vec![Listener { address, hosts: [].into(), fallback: Some(vec![rule]) }],
         pools: [("app".to_owned(), pool)].into(),
         ..Table::default()
-    };
-    let text = serde_json::to_string(&table).doing("cannot write the route table")?;
+    }
+}
+
+fn edge_of(name: &'static str, folder: &Path, address: SocketAddr, table: &Table) -> Result<Proxy, Fault> {
+    let folder = folder.join(name);
+    fs::create_dir_all(&folder).doing("cannot write the edge's folder")?;
+    let text = serde_json::to_string(table).doing("cannot write the route table")?;
     fs::write(folder.join("table.json"), text).doing("cannot write the route table")?;
-    serve("edge", address, Command::new(slipway()?).arg("edge").arg(&folder).args(["--workers", "1"]))
+    serve(name, address, Command::new(slipway()?).arg("edge").arg(&folder).args(["--workers", "1"]))
 }
 
 fn serve(name: &'static str, address: SocketAddr, command: &mut Command) -> Result<Proxy, Fault> {

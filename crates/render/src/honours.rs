@@ -23,6 +23,8 @@ fn can(target: Target, kind: Kind) -> bool {
             !matches!(kind, Kind::Topic | Kind::Table | Kind::Search | Kind::Mail | Kind::Identity | Kind::Waf)
         }
         Target::Terraform => true,
+        // these say nothing of resources, or only of programs
+        _ => true,
     }
 }
 

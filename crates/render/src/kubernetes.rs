@@ -68,6 +68,11 @@ pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
     sheets
 }
 
+/// Name of a database's cluster object.
+pub(crate) fn cluster_name(name: &str) -> String {
+    addresses::cluster(name)
+}
+
 /// The namespace that files without Helm use.
 pub(crate) fn namespace_name(input: &Input) -> String {
     format!("{}-{}", input.resolved.stack.app, input.resolved.name)

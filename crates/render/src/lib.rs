@@ -13,17 +13,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ansible;
 mod binding;
+mod ci;
 mod compose;
 mod dockerfile;
 mod edge;
 mod file;
+mod grafana;
 mod hcl;
 mod honours;
 mod input;
 mod kubernetes;
+mod measure;
 mod program;
+mod prometheus;
+mod proxies;
+mod runbook;
 mod scrape;
+mod systemd;
 mod target;
 mod terraform;
 mod yaml;
@@ -45,6 +53,14 @@ pub fn render(target: Target, input: &Input) -> Result<Rendered, Problems> {
         Target::Compose => compose::render(input, &mut problems),
         Target::Kubernetes => kubernetes::render(input, &mut problems),
         Target::Terraform => terraform::render(input, &mut problems),
+        Target::Ci => ci::render(input),
+        Target::Prometheus => prometheus::render(input, &mut problems),
+        Target::Grafana => grafana::render(input),
+        Target::Systemd => systemd::render(input, &mut problems),
+        Target::Nginx => proxies::nginx(input, &mut problems),
+        Target::Haproxy => proxies::haproxy(input, &mut problems),
+        Target::Ansible => ansible::render(input),
+        Target::Runbook => runbook::render(input),
     };
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let problems = input.options.settle(problems);

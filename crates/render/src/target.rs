@@ -11,11 +11,39 @@ pub enum Target {
     Kubernetes,
     /// Terraform or OpenTofu for AWS.
     Terraform,
+    /// Workflows for GitHub Actions.
+    Ci,
+    /// What a Prometheus reads, and its rules.
+    Prometheus,
+    /// Dashboards for Grafana.
+    Grafana,
+    /// Units for systemd alone.
+    Systemd,
+    /// An nginx in front of the instances.
+    Nginx,
+    /// An HAProxy in front of the instances.
+    Haproxy,
+    /// A Kubernetes cluster and PostgreSQL on bare machines.
+    Ansible,
+    /// This stack's own deploy, rollback, restore and failover, for people.
+    Runbook,
 }
 
 impl Target {
     /// All of them.
-    pub const ALL: [Target; 3] = [Target::Compose, Target::Kubernetes, Target::Terraform];
+    pub const ALL: [Target; 11] = [
+        Target::Compose,
+        Target::Kubernetes,
+        Target::Terraform,
+        Target::Ci,
+        Target::Prometheus,
+        Target::Grafana,
+        Target::Systemd,
+        Target::Nginx,
+        Target::Haproxy,
+        Target::Ansible,
+        Target::Runbook,
+    ];
 
     /// The word for it on the command line, and the folder its files go to.
     pub fn as_str(self) -> &'static str {
@@ -23,12 +51,24 @@ impl Target {
             Target::Compose => "compose",
             Target::Kubernetes => "kubernetes",
             Target::Terraform => "terraform",
+            Target::Ci => "ci",
+            Target::Prometheus => "prometheus",
+            Target::Grafana => "grafana",
+            Target::Systemd => "systemd",
+            Target::Nginx => "nginx",
+            Target::Haproxy => "haproxy",
+            Target::Ansible => "ansible",
+            Target::Runbook => "runbook",
         }
     }
 
     /// The folder its files go to by custom, below the stack file's.
     pub fn folder(self) -> String {
-        format!("deploy/{self}")
+        match self {
+            // where GitHub looks for them
+            Target::Ci => ".".to_owned(),
+            target => format!("deploy/{target}"),
+        }
     }
 }
 

@@ -3,9 +3,14 @@
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 
-/// One document.
+/// One document; long texts stay in one line.
 pub(crate) fn document(value: &Value) -> String {
-    let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: 10_000 };
+    folded(value, 10_000)
+}
+
+/// One document whose long texts are folded at this many characters.
+pub(crate) fn folded(value: &Value, width: usize) -> String {
+    let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: width };
     let comments = std::cell::RefCell::new(Vec::new());
     let text = serde_saphyr::to_string_with_options(&Node { value, comments: &comments }, options)
         .expect("maps with text keys, lists and plain scalars have a form in YAML");

@@ -32,15 +32,17 @@ fn whole(rendered: &Rendered) -> String {
 }
 
 /// Every target that a stack's environment is rendered for.
-const CASES: [(&str, &str, &[Target]); 8] = [
+const CASES: [(&str, &str, &[Target]); 10] = [
     ("jobsprint", "dev", &[Target::Compose]),
-    ("jobsprint", "staging", &[Target::Compose]),
-    ("jobsprint", "production", &[Target::Kubernetes, Target::Terraform]),
-    ("roastify", "production", &[Target::Compose, Target::Kubernetes]),
-    ("jamdung", "production", &[Target::Terraform]),
-    ("jobgraph", "production", &[Target::Terraform]),
-    ("roastify-ec2", "production", &[Target::Terraform]),
+    ("jobsprint", "staging", &[Target::Compose, Target::Prometheus]),
+    ("jobsprint", "production", &[Target::Kubernetes, Target::Terraform, Target::Prometheus, Target::Grafana, Target::Ci]),
+    ("roastify", "production", &[Target::Compose, Target::Kubernetes, Target::Systemd, Target::Nginx, Target::Haproxy]),
+    ("jamdung", "production", &[Target::Terraform, Target::Ci]),
+    ("jobgraph", "production", &[Target::Terraform, Target::Ci, Target::Runbook]),
+    ("roastify-ec2", "production", &[Target::Terraform, Target::Nginx, Target::Systemd, Target::Runbook]),
     ("companion", "cloud", &[Target::Terraform]),
+    ("companion", "datacentre", &[Target::Kubernetes, Target::Ansible, Target::Prometheus, Target::Grafana, Target::Runbook]),
+    ("companion", "hybrid", &[Target::Haproxy]),
 ];
 
 #[test]

@@ -107,3 +107,83 @@ fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
         run(Python::get().command("python").args([script, "check"]).arg(&schema).arg(bench.folder()));
     }
 }
+
+// proves S2.7, S3.6, S3.13, T14
+#[test]
+fn workflow_linters_find_nothing() {
+    for (stack, environment) in [("jobsprint", "production"), ("jamdung", "production"), ("jobgraph", "production"), ("companion", "cloud")] {
+        let bench = Bench::render(stack, environment, Target::Ci);
+        let workflows: Vec<_> = bench.files(".yml").into_iter().filter(|file| !file.ends_with("zizmor.yml")).collect();
+        run(Python::get().command("check-jsonschema").args(["--builtin-schema", "vendor.github-workflows"]).args(&workflows));
+        run(Python::get().command("zizmor").args(["--offline", "--no-progress", "--persona", "regular"]).arg("--config").arg(bench.path(".github/zizmor.yml")).args(&workflows));
+        run(bench::actionlint().args(&workflows));
+    }
+}
+
+// proves S2.17, S3.16, S3.17
+#[test]
+fn promtool_reads_configuration_rules_and_panels() {
+    let promtool = bench::find("promtool", "prometheus");
+    let cases = [("jobsprint", "production"), ("jobsprint", "staging"), ("companion", "datacentre"), ("jobgraph", "production"), ("roastify-ec2", "production")];
+    for (stack, environment) in cases {
+        let bench = Bench::render(stack, environment, Target::Prometheus);
+        // Debian's is built without Kubernetes: what finds pods is taken out, what is done with them is checked
+        run(Python::get().command("python").args(["-c", bench::WITHOUT_PODS]).arg(bench.path("prometheus.yml")));
+        run(std::process::Command::new(&promtool).args(["check", "config", "--lint-fatal"]).arg(bench.path("prometheus.yml")));
+        run(std::process::Command::new(&promtool).args(["check", "rules", "--lint-fatal"]).arg(bench.path("rules.yml")));
+        let panels = Bench::render(stack, environment, Target::Grafana);
+        let mut rules = String::from("groups:\n  - name: panels\n    rules:\n");
+        for (at, expression) in panels.files(".json").iter().flat_map(|file| bench::expressions(file)).enumerate() {
+            rules += &format!("      - record: panel:{at}\n        expr: {}\n", serde_json::Value::from(expression));
+        }
+        std::fs::write(panels.path("panels.yml"), rules).expect("written");
+        run(std::process::Command::new(&promtool).args(["check", "rules"]).arg(panels.path("panels.yml")));
+    }
+}
+
+/// The founding document took a quantile of a bare counter, which is nothing; ours must fire, and only when it is slow.
+// proves S2.18, S3.17
+#[test]
+fn the_95th_percentile_is_one() {
+    let promtool = bench::find("promtool", "prometheus");
+    let bench = Bench::render("jobsprint", "production", Target::Prometheus);
+    std::fs::write(bench.path("test.yml"), bench::QUANTILE).expect("written");
+    run(std::process::Command::new(&promtool).args(["test", "rules", "test.yml"]).current_dir(bench.folder()));
+}
+
+// proves S2.10, S2.11, T9
+#[test]
+fn ansible_finds_nothing() {
+    let bench = Bench::render("companion", "datacentre", Target::Ansible);
+    for playbook in bench.files(".yml").iter().filter(|file| !file.ends_with("inventory.yml")) {
+        run(Python::get().command("ansible-playbook").args(["--syntax-check"]).arg(playbook).current_dir(bench.folder()));
+    }
+    run(Python::get().command("ansible-lint").args(["--offline", "--strict", "--profile", "production"]).current_dir(bench.folder()));
+}
+
+#[test]
+fn systemd_verifies_the_units() {
+    let analyze = bench::find("systemd-analyze", "systemd");
+    for stack in ["roastify", "roastify-ec2"] {
+        let bench = Bench::render(stack, "production", Target::Systemd);
+        let mut units = bench.files(".service");
+        units.extend(bench.files(".timer"));
+        units.extend(bench.files(".target"));
+        let output = std::process::Command::new(&analyze).arg("verify").arg("--man=no").args(&units).output().expect("systemd-analyze");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // templates are checked as they are, and machines of tests have no programs of the stack
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains(&*bench.folder().to_string_lossy())).collect();
+        assert!(ours.is_empty() && output.status.success(), "{said}");
+    }
+}
+
+// proves S4.P8, S4.P9, S4.P10, S4.10, S4.12
+#[test]
+fn nginx_and_haproxy_accept_their_configuration() {
+    for (stack, environment) in [("roastify", "production"), ("roastify-ec2", "production")] {
+        Bench::render(stack, environment, Target::Nginx).nginx("nginx.conf");
+    }
+    for (stack, environment) in [("roastify", "production"), ("companion", "hybrid")] {
+        Bench::render(stack, environment, Target::Haproxy).haproxy("haproxy.cfg");
+    }
+}

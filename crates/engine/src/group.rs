@@ -37,6 +37,7 @@ mod lease;
 pub mod merge;
 
 use ask::{Manner, Refusal};
+use merge::Expected;
 
 /// Many targets as one. With one member it is that member.
 #[derive(Debug)]
@@ -261,17 +262,17 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
         let Some(fence) = fence else {
             let seen = self.look(|target| target.observe()).await?;
             let seen = seen.into_iter().map(|(place, seen)| (names(place), seen)).collect();
-            return Ok(merge::observations(seen, self.lost(), None));
+            return Ok(merge::observations(seen, self.lost(), &Expected::Nothing));
         };
         let who = self.hosts_of(fence)?;
         let answers = self.everywhere(who, Manner::Again(self.patience), |target, _| target.observe()).await;
         let seen = self.settle(fence, answers, Refusal::IsTold)?;
         let seen = seen.into_iter().map(|(place, seen)| (names(place), seen)).collect();
-        let wanted = match &self.state().held {
-            Some(held) => held.wanted.clone().or_else(|| merge::resting(&held.journal)),
-            None => None,
-        };
-        Ok(merge::observations(seen, self.lost(), Some(wanted.unwrap_or_default())))
+        let expected = self.state().held.as_ref().map_or(Expected::Nothing, |held| match &held.wanted {
+            Some(wanted) => Expected::This(wanted.clone()),
+            None => Expected::of(&held.journal),
+        });
+        Ok(merge::observations(seen, self.lost(), &expected))
     }
 
     async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
@@ -344,6 +345,3 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -201,6 +201,11 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         let mut troubled: Option<jiff::Timestamp> = None;
         loop {
             let observed = self.observe().await?;
+            match self.heed(&observed.lost).await {
+                Ok(()) => {}
+                Err(Why::Bad(why)) => return Ok(Waited::Bad(why)),
+                Err(Why::Engine(error)) => return Err(error),
+            }
             // what was seen before the hosts took the desired state up says nothing
             let taken = desired.is_none_or(|desired| observed.desired == *desired);
             let text = match look(&observed) {
@@ -210,11 +215,6 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 Look::Bad(why) => why,
                 Look::Wait(text) => text,
             };
-            match self.heed(&observed.lost).await {
-                Ok(()) => {}
-                Err(Why::Bad(why)) => return Ok(Waited::Bad(why)),
-                Err(Why::Engine(error)) => return Err(error),
-            }
             let now = self.clock.now();
             if observed.troubles.is_empty() {
                 troubled = None;

@@ -15,6 +15,17 @@ use crate::{
 /// Between two tries of a lock whose reply did not come.
 const WAIT: Duration = Duration::from_millis(200);
 
+/// Which time a host is asked for its lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Round {
+    /// To find the first host that lives.
+    First,
+    /// It did not answer in the first round.
+    Again,
+    /// It was not asked in the first round.
+    Others,
+}
+
 /// The lease of one host.
 #[derive(Debug, Clone, Copy)]
 struct Given {
@@ -31,7 +42,7 @@ impl<T: Target, C: Clock> Group<T, C> {
         self.state().held = None;
         let (mut given, mut refused) = (Vec::new(), Vec::new());
         for place in 0..self.members.len() {
-            match self.lock_one(place, holder, ttl, false).await {
+            match self.lock_one(place, holder, ttl, Round::First).await {
                 Ok(one) => {
                     given.push(one);
                     break;
@@ -41,9 +52,9 @@ impl<T: Target, C: Clock> Group<T, C> {
             }
         }
         let first = given.first().map_or(self.members.len(), |one| one.place);
-        let others = refused.drain(..).map(|(place, _)| (place, true)).collect::<Vec<_>>().into_iter();
-        let others = others.chain((first..self.members.len()).skip(1).map(|place| (place, false)));
-        let ask = |(place, unsure)| async move { (place, self.lock_one(place, holder, ttl, unsure).await) };
+        let others = refused.drain(..).map(|(place, _)| (place, Round::Again)).collect::<Vec<_>>().into_iter();
+        let others = others.chain((first..self.members.len()).skip(1).map(|place| (place, Round::Others)));
+        let ask = |(place, round)| async move { (place, self.lock_one(place, holder, ttl, round).await) };
         for (place, answer) in super::ask::join(others.map(ask)).await {
             match answer {
                 Ok(one) => given.push(one),
@@ -148,34 +159,34 @@ impl<T: Target, C: Clock> Group<T, C> {
         None
     }
 
-    /// Locks one host. When it was asked before and the answer is not known, a lock of the same holder is our own: it
-    /// lapses by itself.
-    async fn lock_one(
-        &self,
-        place: usize,
-        holder: &str,
-        ttl: Duration,
-        asked_before: bool,
-    ) -> Result<Given, TargetError> {
+    /// Locks one host. In the `first` round, which looks for the first host that lives, it is asked once; later again
+    /// while it does not answer, and when the lease of somebody who is gone lapses there in a moment: leases of one
+    /// holder do not lapse everywhere in the same moment.
+    ///
+    /// When it was asked before and the answer is not known, a lock of the same holder is our own: it lapses by itself.
+    async fn lock_one(&self, place: usize, holder: &str, ttl: Duration, round: Round) -> Result<Given, TargetError> {
         let (began, limit) = (self.clock.now(), self.short(ttl));
-        let mut unsure = asked_before;
+        let mut unsure = round == Round::Again;
         loop {
             let asked = self.clock.now();
             let error = match self.ask(place, Manner::Once(limit), |target| target.lock(holder, ttl)).await {
                 Ok(fence) => return Ok(Given { place, fence, asked }),
                 Err(error) => error,
             };
-            match &error {
+            let wait = match &error {
                 TargetError::Locked { holder: other, .. } if unsure && other == holder => {
                     let reason = "its lock was given and the reply was lost; it lapses by itself".to_owned();
                     return Err(TargetError::Unreachable { host: self.members[place].0.clone(), reason });
                 }
-                // the first round looks for the first host that lives, so it asks each only once
-                TargetError::Unreachable { .. } if asked_before && since(self.clock.now(), began) + WAIT < limit => {}
+                TargetError::Locked { expires_in_ms, .. } => Duration::from_millis(*expires_in_ms).max(WAIT / 4),
+                TargetError::Unreachable { .. } => WAIT,
                 _ => return Err(error),
+            };
+            if round == Round::First || since(self.clock.now(), began) + wait >= limit {
+                return Err(error);
             }
-            unsure = true;
-            self.clock.sleep(WAIT).await;
+            unsure |= matches!(error, TargetError::Unreachable { .. });
+            self.clock.sleep(wait).await;
         }
     }
 

@@ -45,9 +45,10 @@ pub fn resting(journal: &[Entry]) -> Option<Desired> {
 /// What one host holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Holding {
-    /// Its journal. Where it is a peer's, read after its desired state, so that it is not older.
+    /// Its journal.
     pub journal: Vec<Entry>,
-    /// Its desired state.
+    /// Its desired state, read in the same moment: one that is older than the journal may want instances that are gone.
+    /// Where two calls read them, the journal must be the same before and after.
     pub desired: Desired,
 }
 
@@ -68,17 +69,49 @@ pub fn adopt(own: &Holding, peers: &[Holding], hosts: usize) -> Option<Holding> 
     (holding != *own).then_some(holding)
 }
 
-/// Many observations as one. `wanted` is what the hosts of a lease should hold, `None` without a lease.
+/// What the hosts should hold, to tell which of them counts when they differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// Nobody holds the lease.
+    Nothing,
+    /// This.
+    This(Desired),
+    /// Visitors are being moved to this revision, by an engine that is gone.
+    Moving(Option<Revision>),
+}
+
+impl Expected {
+    /// By the journal alone.
+    pub(super) fn of(journal: &[Entry]) -> Self {
+        match resting(journal) {
+            Some(desired) => Self::This(desired),
+            None => Self::Moving(records(journal).pop().and_then(|last| last.revision)),
+        }
+    }
+
+    /// The desired state of those that counts for all. While visitors are being moved hosts differ by one step at most,
+    /// and what the earlier step needs still runs everywhere.
+    fn choose(&self, all: &[&Desired]) -> Desired {
+        let share = |one: &Desired, revision: &Revision| one.traffic.get(revision).copied().unwrap_or_default();
+        let chosen = match self {
+            Self::Nothing => return mixed(all),
+            Self::This(expected) => all.iter().find(|one| **one != expected),
+            Self::Moving(None) => None,
+            Self::Moving(Some(to)) => all.iter().min_by_key(|one| share(one, to)),
+        };
+        chosen.or(all.first()).map_or_else(Desired::default, |one| (*one).clone())
+    }
+}
+
+/// Many observations as one.
 ///
 /// `desired` and `serving` are equal to something wanted only when every host says so.
-pub(super) fn observations(seen: Vec<(String, Observed)>, lost: Vec<Lost>, wanted: Option<Desired>) -> Observed {
+pub(super) fn observations(seen: Vec<(String, Observed)>, lost: Vec<Lost>, expected: &Expected) -> Observed {
     let mut all = Observed { lost, ..Observed::default() };
     let desired: Vec<&Desired> = seen.iter().map(|(_, one)| &one.desired).collect();
-    all.desired = match (desired.first(), wanted) {
-        (None, _) => Desired::default(),
-        (Some(first), _) if desired.iter().all(|one| one == first) => (*first).clone(),
-        (Some(first), Some(wanted)) => (**desired.iter().find(|one| ***one != wanted).unwrap_or(first)).clone(),
-        (Some(_), None) => mixed(&desired),
+    all.desired = match desired.first() {
+        Some(first) if desired.iter().all(|one| one == first) => (*first).clone(),
+        _ => expected.choose(&desired),
     };
     all.serving = shares(seen.iter().map(|(_, one)| &one.serving));
     let mut waiting = Vec::new();

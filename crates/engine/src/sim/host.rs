@@ -1,6 +1,6 @@
 //! A host of the world: instances that start, get ready, fail, crash and end; an edge that lags behind.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stack::ResourceName;
 
@@ -31,6 +31,12 @@ pub struct Host {
     pub serving: BTreeMap<usize, u8>,
     /// Fold of the last deploy of the journal.
     pub deploy: Now,
+    /// Its last deploy waits to be finished or undone.
+    pub unfinished: bool,
+    /// What it should hold while nobody deploys.
+    pub resting: Option<Desired>,
+    /// Revisions whose visitors were announced in the journal, by index.
+    pub served: BTreeSet<usize>,
     /// A release has served here and has not been stopped: visitors count on it.
     pub live: bool,
     /// The host was lost and is not what it should be yet: its edge sends visitors to the other hosts.
@@ -317,20 +323,17 @@ impl World {
         (host.take_up, host.edges_due) = (Some(back), Some(back));
     }
 
-    /// Hosts that were off until now return; whether there were any.
-    pub(crate) fn dig_up(&mut self) -> bool {
+    /// Hosts that were off until the others came to rest return.
+    pub(crate) fn dig_up(&mut self) {
         let now = self.now;
-        let mut any = false;
         for at in 0..self.hosts.len() {
             if self.hosts[at].buried {
-                any = true;
                 let host = &mut self.hosts[at];
                 (host.buried, host.dead_until) = (false, now);
                 (host.take_up, host.edges_due) = (Some(now + 1), Some(now + 1));
                 self.tell(|| format!("host {at} returns"));
             }
         }
-        any
     }
 
     /// Visitors since the last look.

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     journal::Outcome,
     plan::steady,
-    record::{DeployRecord, Status, committed, records, unfinished},
+    record::{DeployRecord, Status, committed, records},
 };
 
 impl World {
@@ -29,7 +29,7 @@ impl World {
         for (made, share) in &serving {
             let deploy = &self.hosts[at].deploy;
             let shifted = deploy.wanted == Some(*made) && deploy.shifted > 0;
-            let announced = shifted || deploy.previous == Some(*made) || self.was_served(at, *made);
+            let announced = shifted || deploy.previous == Some(*made) || self.hosts[at].served.contains(made);
             if !announced {
                 self.violate(format!("{share} % of visitors on release {}, which was never announced", made + 1));
             }
@@ -50,21 +50,16 @@ impl World {
         for made in serving.keys() {
             let release = &self.made[*made];
             let own_fault = release.character == Character::Sickens;
-            let answers = |life: Life| life == Life::Ready;
-            let up = self.hosts[at].processes.iter().any(|process| process.made == *made && answers(process.life));
+            let ready = |host: &Host| {
+                host.processes.iter().any(|process| process.made == *made && process.life == Life::Ready)
+            };
+            // an edge sends visitors to the instances of all hosts
+            let reached = |host: &Host| !host.is_isolated(self.now) && !self.hosts[at].is_isolated(self.now);
+            let up = ready(&self.hosts[at]) || self.hosts.iter().any(|host| reached(host) && ready(host));
             if release.replicas > 0 && !up && !own_fault {
                 self.violate(format!("visitors are sent to release {} and nobody there is ready", made + 1));
             }
         }
-    }
-
-    /// The release is in the journal as one whose visitors were announced.
-    fn was_served(&self, at: usize, made: usize) -> bool {
-        let revision = &self.made[made].revision;
-        records(&self.hosts[at].journal).iter().any(|record| {
-            record.revision.as_ref() == Some(revision)
-                && (record.trail.shifted.is_some() || record.outcome() == Some(&Outcome::Succeeded))
-        })
     }
 
     /// More than half of the hosts have it in their journal that the deploy of this `number` does this.
@@ -77,7 +72,7 @@ impl World {
     pub(crate) fn check_living(&mut self) {
         let mut broken = Vec::new();
         for (at, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.buried) {
-            if unfinished(&host.journal) {
+            if host.unfinished {
                 broken.push(format!("host {at} waits for a host that is dead"));
             }
         }

@@ -216,13 +216,12 @@ impl Link {
         }
     }
 
-    /// More than the desired state of the host and its journal is not read by its peers.
+    /// What a host tells its peers of itself.
     pub(crate) async fn holding(&self) -> Result<Holding, TargetError> {
-        let desired = match self.send(Verb::Observe).await? {
-            Reply::Observed(observed) => observed.desired,
-            other => unreachable!("observe answers an observation, not {other:?}"),
-        };
-        Ok(Holding { desired, journal: self.journal().await? })
+        match self.send(Verb::Hold).await? {
+            Reply::Holding(holding) => Ok(holding),
+            other => unreachable!("a peer answers what it holds, not {other:?}"),
+        }
     }
 }
 

@@ -9,28 +9,21 @@ use std::{
 };
 
 use super::{
+    agents::lines,
     link::{Actor, Link},
     mutant::Mutant,
-    people::{Lines, Wish, fulfil},
+    people::{Wish, fulfil},
     release::Character,
     world::{Verb, World},
 };
 use crate::{
     error::EngineError,
-    group::{
-        Group,
-        merge::{Holding, adopt, resting},
-    },
     journal::Outcome,
     policy::{Policy, Stage},
-    record::{records, unfinished},
-    recover::{Recovered, recover},
-    watcher::Silent,
+    record::records,
 };
 
-const TTL: Duration = Duration::from_secs(3);
-/// Of a group, with a host that does not answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const TTL: Duration = Duration::from_secs(3);
 /// A story that has not come to rest after this time never will.
 const TOO_LONG: u64 = 1_800_000;
 
@@ -150,19 +143,21 @@ fn wishes(world: &mut World) -> Vec<Wish> {
     wishes
 }
 
-struct Engine {
-    link: Link,
-    life: Pin<Box<dyn Future<Output = Result<bool, EngineError>>>>,
+/// An engine at work.
+pub(super) struct Engine {
+    pub(super) link: Link,
+    pub(super) life: Pin<Box<dyn Future<Output = Result<bool, EngineError>>>>,
     /// It lives on this host.
-    home: Option<usize>,
+    pub(super) home: Option<usize>,
 }
 
-struct Theatre {
-    world: Rc<RefCell<World>>,
-    policy: Policy,
+/// The world and those who act in it.
+pub(super) struct Theatre {
+    pub(super) world: Rc<RefCell<World>>,
+    pub(super) policy: Policy,
     /// Last first.
     wishes: Vec<Wish>,
-    engines: Vec<Engine>,
+    pub(super) engines: Vec<Engine>,
     /// Verbs that will arrive once more at a host, also after their sender's death.
     late: Vec<(u64, usize, Verb)>,
     ending: Ending,
@@ -170,7 +165,7 @@ struct Theatre {
     next_wish: Option<u64>,
     next_chaos: u64,
     /// Of each host.
-    next_recovery: Vec<u64>,
+    pub(super) next_recovery: Vec<u64>,
 }
 
 impl Theatre {
@@ -224,8 +219,9 @@ impl Theatre {
             world.now = next.max(world.now + 1);
             return true;
         }
-        world.check_living();
-        if world.dig_up() {
+        if world.hosts.iter().any(|host| host.buried) {
+            world.check_living();
+            world.dig_up();
             return true;
         }
         world.check_rest();
@@ -257,51 +253,8 @@ impl Theatre {
         self.engines.push(Engine { link, life, home: None });
     }
 
-    /// A host has something to do that nobody else does: a deploy to finish, or to become level with its peers.
-    fn is_needed(&self, world: &World, at: usize) -> bool {
-        let host = &world.hosts[at];
-        let at_work = || self.engines.iter().any(|engine| engine.home == Some(at));
-        if host.buried || world.is_locked(at) || world.mutant == Mutant::NoRecovery || at_work() {
-            return false;
-        }
-        let end = |host: &super::host::Host| (host.journal.last().cloned(), host.journal.len());
-        let peers = || world.hosts.iter().filter(|host| host.is_up(world.now));
-        let many = world.hosts.len() > 1;
-        unfinished(&host.journal)
-            || many && peers().any(|peer| end(peer) != end(host))
-            || many && resting(&host.journal).is_some_and(|desired| desired != host.desired)
-    }
-
-    /// Hosts do what nobody else does.
-    fn tend(&mut self) {
-        for at in 0..self.next_recovery.len() {
-            let (now, mutant, hosts) = {
-                let world = self.world.borrow();
-                let up = world.hosts[at].is_up(world.now);
-                if !up || world.now < self.next_recovery[at] || !self.is_needed(&world, at) {
-                    continue;
-                }
-                (world.now, world.mutant, world.hosts.len())
-            };
-            self.next_recovery[at] = now + self.world.borrow_mut().random.between(400, 600);
-            let link = self.link(&format!("agent {at}"), Some(at), if hosts == 1 { 250 } else { 50 });
-            let (me, policy) = (Link { host: at, ..link.clone() }, self.policy.clone());
-            let life = Box::pin(async move {
-                if hosts > 1 && mutant != Mutant::RecoverAlone && level(&me, hosts).await {
-                    return Ok(false);
-                }
-                let alone = hosts == 1 || mutant == Mutant::RecoverAlone;
-                let lines = lines(&me, if alone { at..at + 1 } else { 0..hosts });
-                let (mut watcher, holder) = (Silent, format!("agent {at}"));
-                let recovered = recover(&lines, &me, &holder, TTL, &policy, &mut watcher).await?;
-                Ok(recovered != Recovered::Nothing)
-            });
-            self.engines.push(Engine { link, life, home: Some(at) });
-        }
-    }
-
     /// A line for a new engine, with what will happen to it.
-    fn link(&mut self, name: &str, home: Option<usize>, dies_per_mille: u64) -> Link {
+    pub(super) fn link(&mut self, name: &str, home: Option<usize>, dies_per_mille: u64) -> Link {
         let mut world = self.world.borrow_mut();
         let hosts = world.hosts.len();
         let mut actor = Actor::default();
@@ -436,30 +389,4 @@ impl Theatre {
             self.ending.fenced += usize::from(matches!(&polled, Poll::Ready(Err(error)) if error.is_lease_lost()));
         }
     }
-}
-
-/// The hosts `some`, as the engine of `link` reaches them.
-fn lines(link: &Link, some: std::ops::Range<usize>) -> Lines {
-    let member = |host: usize| (format!("host {host}"), Link { host, ..link.clone() });
-    Group::new(some.map(member).collect(), link.clone(), PATIENCE)
-}
-
-/// What an agent does first: looks at its peers and adopts what they hold. True when that was something, or when it and
-/// those that answer are too few.
-async fn level(me: &Link, hosts: usize) -> bool {
-    let mut peers = Vec::new();
-    for host in (0..hosts).filter(|host| *host != me.host) {
-        peers.extend(Link { host, ..me.clone() }.holding().await);
-    }
-    let (own, token) = {
-        let world = me.world.borrow();
-        let host = &world.hosts[me.host];
-        (Holding { journal: host.journal.clone(), desired: host.desired.clone() }, host.fence)
-    };
-    if (peers.len() + 1) * 2 <= hosts {
-        return true;
-    }
-    let Some(holding) = adopt(&own, &peers, hosts) else { return !unfinished(&own.journal) };
-    me.world.borrow_mut().adopt(me.host, token, holding);
-    true
 }

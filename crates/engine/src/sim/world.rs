@@ -11,9 +11,9 @@ use super::{
 };
 use crate::{
     desired::{Desired, Observed},
-    group::merge::Holding,
+    group::merge::{Holding, resting},
     journal::{DeployKind, Entry, Event, Outcome},
-    record::unfinished,
+    record::{DeployRecord, records, unfinished},
     target::{Fence, Level, TargetError, Task, TaskEnd},
 };
 
@@ -60,6 +60,7 @@ pub(crate) enum Verb {
     Journal,
     Append(Entry, Fence),
     Level(Level, Fence),
+    Hold,
 }
 
 /// What comes back.
@@ -69,6 +70,7 @@ pub(crate) enum Reply {
     Fence(Fence),
     Observed(Box<Observed>),
     Journal(Vec<Entry>),
+    Holding(Holding),
     End(TaskEnd),
     /// The task works; ask for its end.
     Working(u64),
@@ -129,7 +131,7 @@ impl World {
 
     /// On this host a deploy waits for somebody to finish it, and nobody holds the lease.
     pub fn is_abandoned(&self, at: usize) -> bool {
-        !self.is_locked(at) && unfinished(&self.hosts[at].journal)
+        !self.is_locked(at) && self.hosts[at].unfinished
     }
 
     /// Whether a verb with `fence` may do anything.
@@ -174,6 +176,10 @@ impl World {
             }
             Verb::Task(task, fence) => self.task(at, task, *fence),
             Verb::Journal => Ok(Reply::Journal(self.hosts[at].journal.clone())),
+            Verb::Hold => {
+                let host = &self.hosts[at];
+                Ok(Reply::Holding(Holding { journal: host.journal.clone(), desired: host.desired.clone() }))
+            }
             Verb::Append(entry, fence) => {
                 self.admit(at, *fence)?;
                 self.append(at, entry)?;
@@ -303,6 +309,7 @@ impl World {
         self.tell(|| format!("journal of host {at}: {} {:?}", entry.deploy, entry.event));
         self.hosts[at].journal.push(entry.clone());
         self.follow(at, entry);
+        self.read_journal(at);
         Ok(())
     }
 
@@ -339,6 +346,20 @@ impl World {
         for entry in self.hosts[at].journal.clone() {
             self.follow(at, &entry);
         }
+        self.read_journal(at);
+    }
+
+    /// What the whole journal says; remembered, since it is asked at every moment.
+    fn read_journal(&mut self, at: usize) {
+        let journal = &self.hosts[at].journal;
+        let announced = |record: &DeployRecord| {
+            record.trail.shifted.is_some() || record.outcome() == Some(&Outcome::Succeeded)
+        };
+        let served = records(journal).into_iter().filter(announced).filter_map(|record| record.revision);
+        let served = served.map(|revision| self.index(&revision)).collect();
+        let (unfinished, resting) = (unfinished(journal), resting(journal));
+        let host = &mut self.hosts[at];
+        (host.unfinished, host.resting, host.served) = (unfinished, resting, served);
     }
 
     /// A host that was away takes over what the others hold.

@@ -1,0 +1,5 @@
+//! Many hosts as one target.
+
+mod groups;
+mod toy;
+mod waves;

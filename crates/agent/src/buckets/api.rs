@@ -37,7 +37,8 @@ impl Api {
     /// A bucket. Fails when the stack has none of that name.
     pub(super) fn bucket(&self, bucket: &str) -> S3Result<Arc<Store>> {
         self.find(bucket).ok_or_else(|| {
-            let message = format!("there is no bucket `{bucket}` in this environment; add it to slipway.toml and deploy");
+            let message =
+                format!("there is no bucket `{bucket}` in this environment; add it to slipway.toml and deploy");
             S3Error::with_message(S3ErrorCode::NoSuchBucket, message)
         })
     }
@@ -90,10 +91,7 @@ impl S3 for Api {
         Err(S3Error::with_message(S3ErrorCode::AccessDenied, message))
     }
 
-    async fn get_bucket_location(
-        &self,
-        request: S3Request<GetBucketLocationInput>,
-    ) -> Answer<GetBucketLocationOutput> {
+    async fn get_bucket_location(&self, request: S3Request<GetBucketLocationInput>) -> Answer<GetBucketLocationOutput> {
         self.bucket(&request.input.bucket)?;
         Ok(S3Response::new(GetBucketLocationOutput::default()))
     }

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn any_place_of_a_compressed_object_can_be_read_and_zstd_reads_it_too() {
-        let content: Vec<u8> = (0..2_500_000u32).flat_map(|number| (number / 7).to_le_bytes()).take(2_500_000).collect();
+        let content: Vec<u8> =
+            (0..2_500_000u32).flat_map(|number| (number / 7).to_le_bytes()).take(2_500_000).collect();
         let mut plain = tempfile::tempfile().unwrap();
         plain.write_all(&content).unwrap();
         plain.rewind().unwrap();

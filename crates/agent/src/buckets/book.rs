@@ -57,7 +57,10 @@ impl Keys {
     pub(super) fn of(identity: &Identity) -> Self {
         let derive = |context| blake3::Hash::from(blake3::derive_key(context, identity.secret.as_bytes())).to_hex();
         let access = derive("slipway 2026 access key of buckets").to_uppercase();
-        Self { access: format!("SLIP{}", &access[..16]), secret: derive("slipway 2026 secret key of buckets").to_string() }
+        Self {
+            access: format!("SLIP{}", &access[..16]),
+            secret: derive("slipway 2026 secret key of buckets").to_string(),
+        }
     }
 }
 

@@ -33,8 +33,7 @@ pub(super) async fn hand_on(
     let data = serde_json::json!({
         "bucket": bucket, "key": key, "size": size, "etag": etag, "versionId": version,
     });
-    let mut event =
-        CloudEvent::new(format!("/{}/{}/{source}", scope.app, scope.environment), kind, data).about(key);
+    let mut event = CloudEvent::new(format!("/{}/{}/{source}", scope.app, scope.environment), kind, data).about(key);
     event.id = id;
     event.time = Timestamp::from_millisecond(at).ok();
     crate::functions::emit(environment, &source, event).await

@@ -43,7 +43,8 @@ impl S3Auth for KeyRing {
         let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = keys.iter().find(|keys| keys.access == access_key);
         found.map(|keys| SecretKey::from(keys.secret.as_str())).ok_or_else(|| {
-            let message = "the access key is not one of this environment; take AWS_ACCESS_KEY_ID as the program finds it";
+            let message =
+                "the access key is not one of this environment; take AWS_ACCESS_KEY_ID as the program finds it";
             S3Error::with_message(S3ErrorCode::InvalidAccessKeyId, message)
         })
     }
@@ -78,7 +79,9 @@ struct AnyName;
 
 impl NameValidation for AnyName {
     fn validate_bucket_name(&self, name: &str) -> bool {
-        !name.is_empty() && name.len() <= 63 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        !name.is_empty()
+            && name.len() <= 63
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
     }
 }
 
@@ -191,7 +194,10 @@ fn preflight(asked: &HeaderMap, allowed: Option<HeaderValue>) -> Response<Body> 
     let method = asked.get(header::ACCESS_CONTROL_REQUEST_METHOD).and_then(|method| method.to_str().ok());
     let known = ["GET", "HEAD", "PUT", "POST", "DELETE"];
     let (Some(origin), Some(method)) = (allowed, method.filter(|method| known.contains(method))) else {
-        return simple(StatusCode::FORBIDDEN, "pages of this origin may not use the bucket; add it to the bucket's `cors`");
+        return simple(
+            StatusCode::FORBIDDEN,
+            "pages of this origin may not use the bucket; add it to the bucket's `cors`",
+        );
     };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();

@@ -269,22 +269,13 @@ async fn delete_one(
     if !versions {
         remove_null(tx, key).await?;
     }
-    let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM object WHERE key = ?1)")
-        .bind(key)
-        .fetch_one(&mut *tx)
-        .await?;
+    let left: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM object WHERE key = ?1)").bind(key).fetch_one(&mut *tx).await?;
     if versions || left {
         let id = new_id();
         retire(tx, key, now).await?;
-        let mark = New {
-            key: &deletion.key,
-            id: &id,
-            size: 0,
-            etag: "",
-            modified: now,
-            file: "",
-            meta: &Meta::default(),
-        };
+        let mark =
+            New { key: &deletion.key, id: &id, size: 0, etag: "", modified: now, file: "", meta: &Meta::default() };
         insert(tx, &mark, !versions, true).await?;
         marker = Some(if versions { id } else { NULL.to_owned() });
     }

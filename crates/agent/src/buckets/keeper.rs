@@ -193,7 +193,9 @@ impl Buckets {
                 continue;
             }
             let listener = listen::bind(address).map_err(|error| {
-                Error::failed(format!("buckets cannot listen on {address}: {error}; stop what listens there (`ss -ltnp`)"))
+                Error::failed(format!(
+                    "buckets cannot listen on {address}: {error}; stop what listens there (`ss -ltnp`)"
+                ))
             })?;
             let stop = CancellationToken::new();
             let serving = tokio::spawn(listen::serve(listener, self.front.clone(), routed, stop.clone()));
@@ -305,7 +307,10 @@ pub(crate) async fn finish(host: &Host, patience: Duration) {
 /// What the releases that run ask for, and whether that is all; the one with most visitors decides how a bucket is to
 /// be. `None` when one cannot be read: the supervisor tells why.
 #[expect(clippy::type_complexity, reason = "two answers of one look")]
-fn wanted(host: &Host, environment: &Environment) -> Result<Option<(BTreeMap<ResourceName, Arc<Definition>>, bool)>, Error> {
+fn wanted(
+    host: &Host,
+    environment: &Environment,
+) -> Result<Option<(BTreeMap<ResourceName, Arc<Definition>>, bool)>, Error> {
     let desired = environment.desired();
     let held = matches!(environment.state().lease(Instant::now()), LeaseState::Held(_));
     let mut revisions: Vec<Revision> = health::leading(&desired).into_iter().collect();

@@ -49,8 +49,10 @@ pub(super) async fn serve(listener: TcpListener, front: Front, routed: Option<St
                 let (front, routed) = (front.clone(), routed.clone());
                 async move { Ok::<_, Infallible>(front.answer(request, routed.as_deref()).await) }
             });
-            let connection =
-                http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(HEADERS).serve_connection(TokioIo::new(stream), service);
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS)
+                .serve_connection(TokioIo::new(stream), service);
             tokio::pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,

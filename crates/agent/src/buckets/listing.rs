@@ -28,7 +28,9 @@ impl Shown {
             return text.to_owned();
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
-        text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+        text.bytes()
+            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+            .collect()
     }
 
     fn prefixes(self, prefixes: &[String]) -> Option<CommonPrefixList> {
@@ -98,7 +100,8 @@ fn token(position: &Position) -> String {
 }
 
 fn from_token(text: &str) -> S3Result<Position> {
-    let bad = || S3Error::with_message(S3ErrorCode::InvalidArgument, "the continuation token is not one this server gave");
+    let bad =
+        || S3Error::with_message(S3ErrorCode::InvalidArgument, "the continuation token is not one this server gave");
     let (kind, start) = text.split_at_checked(1).ok_or_else(bad)?;
     let below = match kind {
         "+" => Some(0),

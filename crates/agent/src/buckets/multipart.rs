@@ -121,8 +121,7 @@ pub(super) async fn part(api: &Api, request: S3Request<UploadPartInput>) -> S3Re
     let body = input.body.ok_or(S3ErrorCode::IncompleteBody)?;
     let (id, draft) = store.draft();
     let permit = store.bodies.acquire().await;
-    let Received { draft, size, found } =
-        receive(draft, body, length(input.content_length), wanted.digest()).await?;
+    let Received { draft, size, found } = receive(draft, body, length(input.content_length), wanted.digest()).await?;
     drop(permit);
     let trailers = request.trailing_headers.and_then(|trailers| trailers.take());
     wanted.check(&found, trailers.as_ref())?;

@@ -142,7 +142,14 @@ mod tests {
     type All = BTreeSet<(Vec<u8>, std::cmp::Reverse<i64>)>;
 
     /// A page as a bucket's index fills it, `batch` rows at a time.
-    fn page(all: &All, prefix: &str, delimiter: Option<&str>, limit: usize, begin: Position, batch: usize) -> Page<(String, i64)> {
+    fn page(
+        all: &All,
+        prefix: &str,
+        delimiter: Option<&str>,
+        limit: usize,
+        begin: Position,
+        batch: usize,
+    ) -> Page<(String, i64)> {
         let mut page = Page::new(prefix, delimiter, limit, begin);
         loop {
             let next = page.next.clone();

@@ -9,8 +9,7 @@
 //! ```
 
 use std::{
-    fs,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
     time::{Duration, SystemTime},
@@ -111,14 +110,22 @@ impl Store {
     }
 
     /// Makes a draft that is on disk the object. Whole or not at all: when this returns, no power cut undoes it.
-    pub(super) async fn put(self: &Arc<Self>, id: String, draft: Draft, content: Content<'_>) -> S3Result<Option<Stored>> {
+    pub(super) async fn put(
+        self: &Arc<Self>,
+        id: String,
+        draft: Draft,
+        content: Content<'_>,
+    ) -> S3Result<Option<Stored>> {
         let Content { key, size, etag, meta, condition, upload } = content;
         self.check_not_stuck()?;
         let (store, key, upload) = (self.clone(), key.to_owned(), upload.map(str::to_owned));
         // A client that leaves now must not leave it half done.
         let done = tokio::spawn(async move {
             let folder = store.folder.join("new");
-            tokio::task::spawn_blocking(move || sync_folder(&folder)).await.map_err(of_task)?.map_err(of_io("write"))?;
+            tokio::task::spawn_blocking(move || sync_folder(&folder))
+                .await
+                .map_err(of_task)?
+                .map_err(of_io("write"))?;
             let versions = store.definition().versions;
             let (file, modified) = (paths::of_object(&key, &id), now());
             let version = versions.then(|| id.clone());

@@ -37,8 +37,7 @@ async fn put_if(store: &Arc<Store>, key: &str, body: &[u8], condition: Condition
     let (id, draft) = store.draft();
     let body = stream::iter([Ok(body.to_vec().into())]);
     let Received { draft, size, found } = receive(draft, body, None, Wanted::default().digest()).await?;
-    let content =
-        Content { key, size, etag: hex(&found.md5), meta: Meta::default(), condition, upload: None };
+    let content = Content { key, size, etag: hex(&found.md5), meta: Meta::default(), condition, upload: None };
     store.put(id, draft, content).await.map(Option::unwrap)
 }
 

@@ -121,17 +121,18 @@ impl Store {
     pub(super) async fn hand_on(&self, environment: &Environment) -> Result<(), Error> {
         let definition = self.definition();
         loop {
-            let events: Vec<(i64, String)> =
-                sqlx::query_as("SELECT number, body FROM event ORDER BY number LIMIT ?1")
-                    .bind(BATCH)
-                    .fetch_all(self.index.readers())
-                    .await
-                    .map_err(failed)?;
+            let events: Vec<(i64, String)> = sqlx::query_as("SELECT number, body FROM event ORDER BY number LIMIT ?1")
+                .bind(BATCH)
+                .fetch_all(self.index.readers())
+                .await
+                .map_err(failed)?;
             let Some((last, _)) = events.last() else { return Ok(()) };
             let last = *last;
             for (number, body) in events {
                 match serde_json::from_str::<Happening>(&body) {
-                    Ok(happening) => event::hand_on(environment, &definition.name, &definition.bucket, happening).await?,
+                    Ok(happening) => {
+                        event::hand_on(environment, &definition.name, &definition.bucket, happening).await?
+                    }
                     Err(error) => tracing::error!("bucket: event {number} cannot be read: {error}"),
                 }
             }
@@ -163,7 +164,11 @@ impl Store {
             let mut writer = self.index.writer().await;
             let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
             for name in &names {
-                sqlx::query("DELETE FROM garbage WHERE file = ?1").bind(name).execute(&mut *tx).await.map_err(failed)?;
+                sqlx::query("DELETE FROM garbage WHERE file = ?1")
+                    .bind(name)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(failed)?;
             }
             tx.commit().await.map_err(failed)?;
         }

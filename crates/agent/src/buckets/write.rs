@@ -35,7 +35,9 @@ impl Asked<'_> {
             return Err(S3Error::with_message(S3ErrorCode::AccessControlListNotSupported, message));
         }
         if self.customer_key || self.encryption.is_some_and(|kind| kind.as_str() != ServerSideEncryption::AES256) {
-            return Err(not_here("this server has no keys to encrypt with; encrypt the host's disk, or the object itself"));
+            return Err(not_here(
+                "this server has no keys to encrypt with; encrypt the host's disk, or the object itself",
+            ));
         }
         for (asked, what) in [(self.tagging, "tags"), (self.lock, "locks"), (self.redirect, "redirects")] {
             if asked {
@@ -90,8 +92,7 @@ pub(super) async fn put(api: &Api, request: S3Request<PutObjectInput>) -> S3Resu
     let body = input.body.ok_or(S3ErrorCode::IncompleteBody)?;
     let (id, draft) = store.draft();
     let permit = store.bodies.acquire().await;
-    let Received { draft, size, found } =
-        receive(draft, body, length(input.content_length), wanted.digest()).await?;
+    let Received { draft, size, found } = receive(draft, body, length(input.content_length), wanted.digest()).await?;
     drop(permit);
     let trailers = request.trailing_headers.and_then(|trailers| trailers.take());
     wanted.check(&found, trailers.as_ref())?;
@@ -120,7 +121,8 @@ pub(super) async fn put(api: &Api, request: S3Request<PutObjectInput>) -> S3Resu
 /// `aws-chunked` is how the body travelled, not what the object is.
 fn without_chunks(encoding: Option<String>) -> Option<String> {
     let encoding = encoding?;
-    let kept: Vec<&str> = encoding.split(',').map(str::trim).filter(|one| !one.is_empty() && *one != "aws-chunked").collect();
+    let kept: Vec<&str> =
+        encoding.split(',').map(str::trim).filter(|one| !one.is_empty() && *one != "aws-chunked").collect();
     (!kept.is_empty()).then(|| kept.join(","))
 }
 
@@ -161,7 +163,8 @@ pub(super) async fn copy(api: &Api, request: S3Request<CopyObjectInput>) -> S3Re
     })?;
     let replace = input.metadata_directive.as_ref().is_some_and(|one| one.as_str() == MetadataDirective::REPLACE);
     if from.folder == store.folder && entry.key == input.key && entry.latest && !replace {
-        let message = "the object would be copied to itself and nothing would change; copy it elsewhere, or replace its metadata";
+        let message =
+            "the object would be copied to itself and nothing would change; copy it elsewhere, or replace its metadata";
         return Err(S3Error::with_message(S3ErrorCode::InvalidRequest, message));
     }
     let mut meta = entry.meta();

@@ -139,6 +139,8 @@ pub(crate) struct Ended {
     pub(crate) code: i32,
     /// Its standard output, when that is an answer.
     pub(crate) answer: Vec<u8>,
+    /// Nobody knows how far it was: an agent, or the whole host, went away while it began or ran.
+    pub(crate) lost: bool,
 }
 
 /// Runs that were going on when the agent ended and whose cause `wanted` accepts.
@@ -315,21 +317,21 @@ impl Job {
     /// Waits for the end of a run that an agent before this one began.
     pub(crate) async fn go_on(&self, left: Left) -> Result<Ended, Error> {
         let Left { folder, active, adopted } = left;
-        let code = match adopted {
+        let (code, lost) = match adopted {
             Adopted::Running(running) => {
                 tracing::info!(scope = %self.environment.scope, job = %self.name, pid = running.pid(), "still runs");
                 return self.until_end(&folder, active, &running).await;
             }
-            Adopted::Ended(exit) => exit.code(),
+            Adopted::Ended(exit) => (exit.code(), false),
             Adopted::Orphaned(orphan) => {
                 let stopped = orphan.stop(Duration::from_secs(10)).await;
-                stopped.map_err(|error| Error::failed(error.to_string()))?.code()
+                (stopped.map_err(|error| Error::failed(error.to_string()))?.code(), true)
             }
-            Adopted::Gone => 255,
+            Adopted::Gone => (255, true),
         };
         self.sweep().await;
         self.record(&folder, active.run, code);
-        Ok(Ended { code, answer: Vec::new() })
+        Ok(Ended { code, answer: Vec::new(), lost })
     }
 
     /// The engine's client may have been killed and left the container behind.
@@ -373,7 +375,7 @@ impl Job {
         let code = if past_limit || late && exit.code() == 0 { PAST_LIMIT } else { exit.code() };
         let answer = if self.answers && code == 0 { std::fs::read(&answer).unwrap_or_default() } else { Vec::new() };
         self.record(folder, active.run, code);
-        Ok(Ended { code, answer })
+        Ok(Ended { code, answer, lost: false })
     }
 
     fn record(&self, folder: &Path, run: Run, code: i32) {

@@ -97,10 +97,10 @@ async fn visit(State(state): State<Arc<Answering>>, request: Request) -> Respons
     });
     let gone = |status: StatusCode, why: &'static str| (status, why).into_response();
     match done.await {
-        Ok(Ok(Ended { code: 0, answer: output })) if output.len() as u64 > LARGEST_ANSWER => {
+        Ok(Ok(Ended { code: 0, answer: output, .. })) if output.len() as u64 > LARGEST_ANSWER => {
             gone(StatusCode::BAD_GATEWAY, "the answer is too large\n")
         }
-        Ok(Ok(Ended { code: 0, answer: output })) => answer(output),
+        Ok(Ok(Ended { code: 0, answer: output, .. })) => answer(output),
         Ok(Ok(Ended { code: PAST_LIMIT, .. })) => gone(StatusCode::GATEWAY_TIMEOUT, "the answer took too long\n"),
         // What went wrong is in the log, and not for strangers.
         Ok(Ok(_)) => gone(StatusCode::INTERNAL_SERVER_ERROR, "something went wrong\n"),

@@ -181,6 +181,10 @@ impl Course {
                 prune.prune();
                 return number;
             }
+            if matches!(done, Ok(Ended { lost: true, .. })) {
+                // Not its fault: it did not count as a try.
+                continue;
+            }
             self.keep(|cursor| cursor.tried(number)).await;
             if tries + 1 > self.receiver.retries(&loaded, Some(&self.name)) {
                 self.receiver.give_up(event, why(&done), tries + 1).await;

@@ -16,6 +16,8 @@
 //!     values/<values id>.json      variable values, 0600
 //!     services.json                ports and passwords of data services, 0600 (services/)
 //!     services/<kind>-<name>/      shim of a data service; its data in data/<kind>-<name>/, its output in logs/<kind>.<name>/
+//!     journal-<time>.jsonl         what this host alone had, when it took over that of other hosts
+//!     scaling.json                 numbers of instances that follow the load (scaling/)
 //!     members.json                 the hosts of the environment and their keys, 0600 (members.rs)
 //!     buckets.json                 ports and keys of buckets, 0600 (buckets/); their objects in data/bucket-<name>/
 //!     internal.json                ports at which a revision's services call each other

@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn the_journal_of_others_takes_the_place_of_this_one_and_nothing_is_lost() {
         let (folder, path) = journal_of(2);
-        let mut journal = Journal::open(&path).unwrap();
+        let journal = Journal::open(&path).unwrap();
         let longer = [entry(1), entry(2), entry(3)];
         let prepared = journal.prepare(&longer).unwrap();
         assert_eq!(prepared.kept, None, "it had the beginning of theirs");

@@ -55,7 +55,7 @@ impl Identity {
     /// An identity that nobody has: the authority's own key is forgotten, so that it never signs a second certificate.
     /// The certificates do not expire, and clocks that are wrong are no matter.
     pub fn generate() -> Result<Self, Error> {
-        let secret: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = blake3::Hash::from_bytes(rand::random()).to_hex().to_string();
         Self::of(secret).map_err(|error| Error::failed(format!("cannot make the identity of an environment: {error}")))
     }
 

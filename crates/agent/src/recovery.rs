@@ -107,6 +107,10 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
         };
         if !due {
             again = None;
+            if fleet.is_some() {
+                // Another host may have done it.
+                environment.trouble("recovery", None);
+            }
         }
         let later = async {
             match until {
@@ -137,10 +141,14 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
 /// Whether a deploy was left, as far as this host and the others know. While a host says that somebody has its lease,
 /// the deploy may be at work without this host.
 fn is_due_in_fleet(environment: &Environment, known: &Membership, lease: LeaseState) -> bool {
+    if known.own().is_none() {
+        // It was taken out of the list: what happens is not its business any more.
+        return false;
+    }
     let head = environment.with_journal(|journal| Ok(journal.head().clone())).unwrap_or_default();
     let alive = |name: &String| known.peers.iter().any(|peer| peer.name == *name && peer.alive);
-    let heard = environment.peers.heard();
-    let at_work = heard.iter().any(|(name, heard)| alive(name) && heard.state.held_ms.is_some());
+    let said = environment.peers.heard();
+    let at_work = said.iter().any(|(name, said)| alive(name) && said.state.held_ms.is_some());
     !at_work && (head.unfinished || lease == LeaseState::Lapsed)
 }
 

@@ -9,7 +9,7 @@ use engine::{
 };
 use stack::Revision;
 
-use crate::{environment::Environment, error::Error, host::Host, members::Members, scaling, tasks};
+use crate::{environment::Environment, error::Error, host::Host, members::Members, peers, scaling, tasks};
 
 /// One environment of one host, as the engine drives it.
 #[derive(Clone)]
@@ -85,6 +85,8 @@ impl Target for HostTarget {
 
     async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
         self.check(fence)?;
+        // A host that was away while it was deployed lacks what a rollback goes back to.
+        peers::bring(&self.host, &self.environment, revision).await;
         let (host, revision) = (self.host.clone(), revision.clone());
         self.with_disk(move |environment| {
             let verified = host.store.verify(&environment.scope.app, &revision.release);

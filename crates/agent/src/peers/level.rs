@@ -95,8 +95,9 @@ pub(super) async fn run(host: &Arc<Host>, environment: &Arc<Environment>) {
     }
 }
 
+/// Whether it has other hosts, and is in the list itself.
 fn has_peers(environment: &Environment) -> bool {
-    environment.membership().is_some_and(|known| !known.peers.is_empty())
+    environment.membership().is_some_and(|known| !known.peers.is_empty() && known.own().is_some())
 }
 
 fn seen(environment: &Environment) -> Seen {
@@ -105,8 +106,13 @@ fn seen(environment: &Environment) -> Seen {
     let alive = known.as_ref().map_or(0, |known| known.peers.iter().filter(|peer| peer.alive).count());
     let head = environment.with_journal(|journal| Ok(journal.head().clone())).unwrap_or_default();
     let state = environment.state();
-    let held = matches!(state.lease(Instant::now()), LeaseState::Held(_));
-    Seen { head, desired: state.desired().clone(), held, hosts, majority: (alive + 1) * 2 > hosts }
+    Seen {
+        held: matches!(state.lease(Instant::now()), LeaseState::Held(_)),
+        desired: state.desired().clone(),
+        majority: (alive + 1) * 2 > hosts,
+        head,
+        hosts,
+    }
 }
 
 /// Whether, as far as the last looks tell, another host has a journal that counts more while nobody has the lease here.
@@ -170,6 +176,19 @@ fn tell(environment: &Environment, done: Vec<String>) -> Vec<String> {
         environment.touch();
     }
     done
+}
+
+/// Brings a revision from whichever host has it, where this one lacks it. What cannot be brought is told by whoever needs
+/// it.
+pub(crate) async fn bring(host: &Arc<Host>, environment: &Arc<Environment>, revision: &Revision) {
+    let clients = environment.peers.clients();
+    if clients.is_empty() || environment.revisions.find(revision).is_some() {
+        return;
+    }
+    match fetch::bring(host, environment, revision, &clients).await {
+        Ok(done) => drop(tell(environment, done)),
+        Err(error) => tracing::info!(scope = %environment.scope, %revision, "no other host gave it: {error}"),
+    }
 }
 
 /// What another host has.

@@ -15,7 +15,7 @@ mod look;
 
 pub(crate) use book::{Peers, state};
 pub(crate) use fleet::of_fleet;
-pub(crate) use level::{hear_first, level};
+pub(crate) use level::{bring, hear_first, level};
 pub(crate) use link::Link;
 
 use std::sync::Arc;

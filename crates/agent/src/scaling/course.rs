@@ -61,7 +61,7 @@ impl Course {
     pub(super) fn look(&mut self, bounds: Bounds, load: Load, aim: &ScaleAt, now: Instant, pace: Pace) -> Number {
         let before = self.replicas;
         self.replicas = bounds.hold(before);
-        let (needed, why) = needed(self.replicas, load, aim);
+        let (needed, why) = needed(self.replicas, bounds.min, load, aim);
         let needed = bounds.hold(needed.min(self.replicas.saturating_mul(2).max(1)));
         self.enough.push_back((now, needed));
         while self.enough.front().is_some_and(|(at, _)| now.duration_since(*at) > pace.down) {
@@ -81,8 +81,9 @@ impl Course {
     }
 }
 
-/// How many instances would have the load that is aimed at, and why.
-fn needed(replicas: u32, load: Load, aim: &ScaleAt) -> (u32, String) {
+/// How many instances would have the load that is aimed at, and why. None only where none is the least, and the last
+/// one has less than half of that.
+fn needed(replicas: u32, min: u32, load: Load, aim: &ScaleAt) -> (u32, String) {
     let mut most = None;
     let mut why = Vec::new();
     for (name, used, aim) in [("CPU", load.cpu, aim.cpu), ("memory", load.memory, aim.memory)] {
@@ -90,7 +91,8 @@ fn needed(replicas: u32, load: Load, aim: &ScaleAt) -> (u32, String) {
         let (all, aim) = (u64::from(replicas) * u64::from(used), u64::from(aim));
         let near = u64::from(used).abs_diff(aim) * 100 <= aim * NEAR_PERCENT;
         let needed = if near { replicas } else { u32::try_from(all.div_ceil(aim)).unwrap_or(u32::MAX) };
-        most = most.max(Some(needed.max(1)));
+        let least = u32::from(min > 0 || all * 2 > aim);
+        most = most.max(Some(if needed > 1 { needed } else { least }));
         why.push(format!("{name} {used} %, aimed at {aim} %"));
     }
     match most {
@@ -156,6 +158,17 @@ mod tests {
     fn without_a_measure_nothing_changes() {
         let now = Instant::now();
         assert_eq!(Course::new(3, now).look(BOUNDS, Load::default(), &AIM, now, Pace::default()).replicas, 3);
+    }
+
+    #[test]
+    fn a_host_that_only_helped_out_stops_once_it_is_hardly_used() {
+        let (now, pace) = (Instant::now(), Pace::default());
+        let bounds = Bounds { min: 0, max: 3 };
+        let after = |cpu| {
+            let mut course = Course::new(1, now);
+            (1..40).map(|look| course.look(bounds, load(cpu), &AIM, now + pace.look * look, pace).replicas).last()
+        };
+        assert_eq!((after(40), after(10)), (Some(1), Some(0)));
     }
 
     proptest! {

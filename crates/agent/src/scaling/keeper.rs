@@ -23,18 +23,18 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>) {
             }
             let (looked, pace) = (environment.clone(), host.pace);
             let look = tokio::task::spawn_blocking(move || {
-                let changed = look(&looked, &mut courses, &mut meter, pace);
-                (courses, meter, changed)
+                let moved = look(&looked, &mut courses, &mut meter, pace);
+                (courses, meter, moved)
             });
-            let changed;
-            (courses, meter, changed) = match look.await {
+            let moved;
+            (courses, meter, moved) = match look.await {
                 Ok(looked) => looked,
                 Err(error) => {
                     tracing::error!(scope = %environment.scope, "a look at the load broke down: {error}");
                     (BTreeMap::new(), Meter::default(), false)
                 }
             };
-            if changed {
+            if moved {
                 environment.touch();
             }
         } else {

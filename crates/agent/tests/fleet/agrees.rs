@@ -131,6 +131,39 @@ async fn without_a_majority_a_host_stays_as_it_is_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_reaches_nobody_goes_on_with_what_it_has() {
+    let mut fleet = Fleet::of(3).await;
+    let revision = fleet.revision(&service("one"), &[0, 1, 2]).await;
+    assert_eq!(fleet.deploy(&revision, None).await.unwrap().outcome, Outcome::Succeeded);
+    for bed in &mut fleet.beds {
+        bed.kill_agent();
+    }
+    let began = Instant::now();
+    fleet.beds[0].start_agent().await;
+    println!("an agent that is alone answers {:?} after its start", began.elapsed());
+    let seen = fleet.beds[0].until("it has its share", |seen| seen.expected.get(&revision) == Some(&1)).await;
+    assert_eq!(seen.desired.traffic, [(revision.clone(), 100)].into());
+    // It waited for the others before anything else, and not for long.
+    ready_on(&fleet, &revision, &[1]).await;
+    println!("it serves {:?} after its start", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_goes_back_to_what_a_host_never_had() {
+    // proves S4.E6: also what was deployed while a host was away can be gone back to
+    let mut fleet = Fleet::of(3).await;
+    fleet.beds[2].kill_agent();
+    let first = fleet.revision(&service("one"), &[0, 1]).await;
+    assert_eq!(fleet.deploy_with_loss(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    let second = fleet.revision(&service("two"), &[0, 1]).await;
+    assert_eq!(fleet.deploy_with_loss(&second, None).await.unwrap().outcome, Outcome::Succeeded);
+    fleet.beds[2].start_agent().await;
+    fleet.level(&[0, 1, 2]).await;
+    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    ready_on(&fleet, &first, &[1, 1, 1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_are_spread_over_the_hosts_and_again_when_they_change() {
     // proves S2.10: hosts come, go and are drained without a deploy
     let mut fleet = Fleet::of_strangers(3).await;
@@ -254,8 +287,11 @@ async fn hosts_that_look_at_each_other_hardly_use_the_machine() {
     eventually("time passes", || began.elapsed() > Duration::from_secs(10)).await;
     for (bed, before) in fleet.beds.iter().zip(before) {
         let after = usage(bed);
-        let cpu = (after.cpu - before.cpu).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
-        println!("an agent of three, unoptimised: {:.1} MB, {cpu:.2} % of a core", after.resident as f64 / 1e6);
+        let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", bed.agent_pid())).unwrap();
+        let own = status.lines().find(|line| line.starts_with("RssAnon")).unwrap();
+        let all = after.resident >> 20;
+        println!("an agent of three, unoptimised: {all} MiB with its program, {own}, {cpu:.2} % of a core");
         assert!(ready(bed, &revision).await == 1);
     }
 }

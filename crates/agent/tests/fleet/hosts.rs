@@ -83,7 +83,7 @@ impl Fleet {
     /// A release on every host of `hosts`, with the values it runs with.
     pub(crate) async fn revision(&self, text: &str, hosts: &[usize]) -> Revision {
         let first = &self.beds[hosts[0]];
-        let release = first.release_of_text(&stack_of(text));
+        let release = first.release_with(&stack_of(text), &[]);
         let from = release::Store::open(first.home.store()).unwrap();
         let delta = Delta::between(&from, &first.scope.app, &release, &[]).unwrap();
         let mut bytes = Vec::new();
@@ -114,16 +114,16 @@ impl Fleet {
 
     /// Deploys from a laptop that dies when it sees `last`. `None`: it died.
     pub(crate) async fn deploy(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
-        self.deploy_losing(revision, last, 0).await
+        self.deploy_losing(revision, last, 0)
     }
 
     /// The same, while one host may be lost.
     pub(crate) async fn deploy_with_loss(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
-        self.deploy_losing(revision, last, 1).await
+        self.deploy_losing(revision, last, 1)
     }
 
     /// On a thread of its own, as a command has: what an unoptimised engine does needs more than a test's stack.
-    async fn deploy_losing(&self, revision: &Revision, last: Option<Last>, max_fail: usize) -> Option<Report> {
+    fn deploy_losing(&self, revision: &Revision, last: Option<Last>, max_fail: usize) -> Option<Report> {
         let runtime = tokio::runtime::Handle::current();
         tokio::task::block_in_place(|| {
             std::thread::scope(|scope| {
@@ -182,7 +182,8 @@ impl Fleet {
     }
 
     fn logs(&self) -> String {
-        self.beds.iter().enumerate().map(|(at, bed)| format!("--- {}\n{}", name(at), bed.agent_log())).collect()
+        let logs = self.beds.iter().enumerate().map(|(at, bed)| ["--- ", &name(at), "\n", &bed.agent_log()].concat());
+        logs.collect()
     }
 }
 

@@ -136,12 +136,8 @@ impl Bed {
         self.release_with(&self.stack(text), files)
     }
 
-    /// A release of a whole stack file.
-    pub(crate) fn release_of_text(&self, text: &str) -> stack::ReleaseId {
-        self.release_with(text, &[])
-    }
-
-    fn release_with(&self, text: &str, files: &[(&str, &str)]) -> stack::ReleaseId {
+    /// The same of a whole stack file.
+    pub(crate) fn release_with(&self, text: &str, files: &[(&str, &str)]) -> stack::ReleaseId {
         let project = self.path().join("project");
         let _none = fs::remove_dir_all(&project);
         fs::create_dir_all(&project).unwrap();

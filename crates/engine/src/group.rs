@@ -246,7 +246,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
             return target.unlock(fence).await;
         }
         let Ok(who) = self.hosts_of(fence) else { return Ok(()) };
-        let manner = Manner::Again(self.short(self.patience));
+        let manner = Manner::Again(self.patience);
         let answers = self.everywhere(who, manner, |target, fence| target.unlock(fence)).await;
         self.settle(fence, answers, Refusal::LeavesOut)?;
         self.state().held = None;

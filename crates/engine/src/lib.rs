@@ -21,7 +21,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Pure and worth reading first: [`plan`], [`judge`], [`record`].
+//! Pure and worth reading first: [`plan`], [`judge`], [`record`]. Many hosts are one target in a [`group`].
 
 pub mod clock;
 pub mod deployment;

@@ -193,7 +193,7 @@ impl<T: Target, C: Clock> Group<T, C> {
     /// Gives back leases that are of no use. Those whose hosts do not answer lapse by themselves.
     async fn give_back(&self, given: &[Given]) {
         let who = given.iter().map(|one| (one.place, one.fence)).collect();
-        let manner = Manner::Once(self.short(self.patience));
+        let manner = Manner::Once(self.patience);
         self.everywhere(who, manner, |target, fence| target.unlock(fence)).await;
     }
 }

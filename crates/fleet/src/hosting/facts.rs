@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 
-use super::package::{Manager, Package};
+use super::{
+    Program,
+    package::{Manager, Package},
+};
 use crate::ssh::{Ssh, SshError, quoted};
 
 /// How the user of the connection becomes root.
@@ -161,10 +164,10 @@ say clock "$(date +%s.%N)"
 "#;
 
 impl Facts {
-    /// Asks a machine. `loader` is the file that starts the program that is to run there, and `folder` the name of
-    /// that program's folder.
-    pub async fn ask(ssh: &Ssh, loader: Option<&str>, folder: &str) -> Result<Self, SshError> {
-        let part = super::plan::part(folder);
+    /// Asks a machine, and whether the program that is to run there can, where one is.
+    pub async fn ask(ssh: &Ssh, program: Option<&Program>) -> Result<Self, SshError> {
+        let part = program.map(|program| super::plan::part(&program.folder())).unwrap_or_default();
+        let loader = program.and_then(|program| program.loader.as_deref());
         let variables = [
             ("LOADER", loader.unwrap_or_default()),
             ("PART", &part),

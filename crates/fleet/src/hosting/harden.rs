@@ -91,7 +91,8 @@ table inet slipway {{
     type filter hook input priority 10; policy drop;
     ct state established,related accept
     iif lo accept
-    meta l4proto {{ icmp, ipv6-icmp }} accept
+    # ICMP and ICMPv6, by number: a small system knows no names of protocols
+    meta l4proto {{ 1, 58 }} accept
     udp dport {{ 68, 546 }} accept
     tcp dport {{ {ssh}, 80, 443 }} accept
     ip saddr {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 }} tcp dport {{ {PEER_PORT}, {EDGE_PORT} }} accept

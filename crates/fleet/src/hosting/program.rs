@@ -29,7 +29,7 @@ impl Program {
     pub fn read(path: &Path, version: &str) -> io::Result<Self> {
         let mut bytes = Vec::new();
         std::fs::File::open(path)?.read_to_end(&mut bytes)?;
-        let (machine, loader) = elf(&bytes).ok_or_else(|| {
+        let head = head(&bytes).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "it is no 64-bit program for Linux; name one with --binary")
         })?;
         Ok(Self {
@@ -37,9 +37,9 @@ impl Program {
             size: bytes.len() as u64,
             digest: blake3::hash(&bytes).to_hex().to_string(),
             version: version.to_owned(),
-            machine: machine.to_owned(),
-            glibc: loader.as_ref().and_then(|_| newest_glibc(&bytes)),
-            loader,
+            machine: head.machine.to_owned(),
+            loader: head.loader,
+            glibc: head.glibc,
         })
     }
 
@@ -49,43 +49,53 @@ impl Program {
     }
 }
 
-/// Machine and loader of a 64-bit little-endian ELF file. Source: `elf(5)`.
-fn elf(bytes: &[u8]) -> Option<(&'static str, Option<String>)> {
+/// What the head of a program file tells.
+struct Head {
+    machine: &'static str,
+    loader: Option<String>,
+    glibc: Option<String>,
+}
+
+/// Reads a 64-bit little-endian ELF file. Source: `elf(5)`.
+fn head(bytes: &[u8]) -> Option<Head> {
     if bytes.get(..6)? != b"\x7fELF\x02\x01" {
         return None;
     }
-    let half = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let half = |at: usize| Some(usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
     let long = |at: usize| usize::try_from(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?)).ok();
+    let part = |at: usize, length: usize| bytes.get(at..at.checked_add(length)?);
     let machine = match half(18)? {
         62 => "x86_64",
         183 => "aarch64",
         243 => "riscv64",
         _ => return None,
     };
-    let (first, size, count) = (long(32)?, usize::from(half(54)?), usize::from(half(56)?));
-    for header in (0..count).map(|index| first + index * size) {
-        // PT_INTERP
-        if bytes.get(header..header + 4)? == [3, 0, 0, 0] {
-            let (at, length) = (long(header + 8)?, long(header + 32)?);
-            let path = bytes.get(at..at.checked_add(length)?)?;
-            return Some((machine, Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned())));
+    let (segments, segment, count) = (long(32)?, half(54)?, half(56)?);
+    // PT_INTERP
+    let named = (0..count).map(|index| segments + index * segment).find(|at| part(*at, 4) == Some(&[3, 0, 0, 0]));
+    let loader = match named {
+        Some(at) => {
+            let path = part(long(at + 8)?, long(at + 32)?)?;
+            Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned())
         }
-    }
-    Some((machine, None))
+        None => None,
+    };
+    // SHT_STRTAB that is loaded: the names of what a program takes from libraries
+    let (sections, section, count) = (long(40)?, half(58)?, half(60)?);
+    let names = (0..count).map(|index| sections + index * section).find_map(|at| {
+        let loaded = part(at + 4, 4) == Some(&[3, 0, 0, 0]) && long(at + 8)? & 2 != 0;
+        loaded.then(|| part(long(at + 24)?, long(at + 32)?)).flatten()
+    });
+    let glibc = loader.as_ref().and_then(|_| newest_glibc(names?));
+    Some(Head { machine, loader, glibc })
 }
 
-/// The newest version of the GNU C library whose symbols a program names.
-fn newest_glibc(bytes: &[u8]) -> Option<String> {
-    let mark = b"GLIBC_2.";
-    let mut newest = None;
-    let mut rest = bytes;
-    while let Some(at) = rest.windows(mark.len()).position(|window| window == mark) {
-        rest = &rest[at + mark.len()..];
-        let digits: String =
-            rest.iter().take(3).map_while(|byte| byte.is_ascii_digit().then_some(char::from(*byte))).collect();
-        newest = newest.max(digits.parse::<u32>().ok());
-    }
-    newest.map(|minor| format!("2.{minor}"))
+/// The newest version of the GNU C library among names.
+fn newest_glibc(names: &[u8]) -> Option<String> {
+    let minor =
+        |name: &[u8]| std::str::from_utf8(name.strip_prefix(b"GLIBC_2.")?).ok()?.split('.').next()?.parse().ok();
+    let newest: u32 = names.split(|byte| *byte == 0).filter_map(minor).max()?;
+    Some(format!("2.{newest}"))
 }
 
 /// Whether version `is` is at least `wanted`; both as in `2.36`.

@@ -10,11 +10,14 @@ use super::{
 };
 use crate::ssh::{Rights, Ssh, SshError};
 
-/// Does one step. What was done stays done when it fails, and the next plan begins there.
-pub async fn step(ssh: &Ssh, step: &Step, program: &Program) -> Result<(), SshError> {
+/// Does one step; `program` is what a step to send one sends. What was done stays done when it fails, and the next plan begins there.
+pub async fn step(ssh: &Ssh, step: &Step, program: Option<&Program>) -> Result<(), SshError> {
     match &step.act {
         Act::Script(text) => script(ssh, text).await,
-        Act::Send { from } => send(ssh, program, *from).await,
+        Act::Send { from } => match program {
+            Some(program) => send(ssh, program, *from).await,
+            None => Ok(()),
+        },
         Act::Login => ssh.renew().await,
         Act::Guarded { change, undo } => {
             script(ssh, change).await?;

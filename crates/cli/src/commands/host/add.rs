@@ -60,7 +60,7 @@ pub(crate) async fn run(command: &Add, printer: Printer) -> Done {
         force: command.force,
     };
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
-    for (destination, machine) in reach(&command.hosts, &program).await {
+    for (destination, machine) in reach(&command.hosts, Some(&program)).await {
         match machine {
             Err(error) => problems.push((destination, error.to_string())),
             Ok(machine) => match plan(&machine.facts, &wish, &program, machine.ssh.host()) {
@@ -114,7 +114,7 @@ pub(super) async fn apply(ready: Vec<(Machine, Plan)>, program: &Program, printe
 /// Makes one machine a host, and asks its agent whether it is.
 pub(super) async fn make(machine: &Machine, plan: &Plan, program: &Program, printer: Printer) -> Result<(), Failure> {
     let host = machine.ssh.host();
-    take(machine, &plan.steps, program, printer).await?;
+    take(machine, &plan.steps, Some(program), printer).await?;
     let greeting = greet(&machine.ssh).await?;
     if greeting.digest != program.digest {
         return Err(Failure::new(format!("its agent still is another program: {}", greeting.version))

@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use fleet::hosting::check::{Finding, Verdict, check};
 use serde_json::json;
 
-use super::way::{greet, meant, program, reach};
+use super::way::{greet, meant, reach};
 use crate::{
     context::Place,
     exit::{Done, Exit, Failure},
@@ -21,9 +21,8 @@ pub(crate) struct Check {
 
 /// Looks at all hosts at the same time; exit code 1 when something of one of them is bad.
 pub(crate) async fn run(command: &Check, place: &Place, printer: Printer) -> Done {
-    let program = program(None)?;
     let mut rows = Vec::new();
-    for (destination, machine) in reach(&meant(&command.hosts, place)?, &program).await {
+    for (destination, machine) in reach(&meant(&command.hosts, place)?, None).await {
         let findings = match machine {
             Err(error) => vec![Finding { what: "ssh", verdict: Verdict::Bad, said: error.to_string() }],
             Ok(machine) => {

@@ -9,7 +9,7 @@ use agent::{
 };
 use jiff::Timestamp;
 
-use super::way::{greet, program, reach_all};
+use super::way::{greet, reach_all};
 use crate::{
     exit::{Done, Exit, Failure},
     printer::{GOOD, Printer, paint},
@@ -28,7 +28,7 @@ pub(crate) struct Drain {
 
 /// Tells the host, which tells the others, and waits until its instances have left.
 pub(crate) async fn run(command: &Drain, drained: bool, printer: Printer) -> Done {
-    let machine = reach_all(std::slice::from_ref(&command.host), &program(None)?, printer).await?.remove(0);
+    let machine = reach_all(std::slice::from_ref(&command.host), None, printer).await?.remove(0);
     let client = greet(&machine.ssh).await?.client;
     let changed = set(&client, drained).await?;
     let host = machine.ssh.host();

@@ -2,7 +2,7 @@
 
 use fleet::hosting::{Access, harden};
 
-use super::way::{program, reach_all, refuse, show, take};
+use super::way::{reach_all, refuse, show, take};
 use crate::{
     exit::{Done, Exit, Failure},
     printer::{GOOD, Printer, paint},
@@ -33,9 +33,8 @@ pub(crate) async fn run(command: &Harden, printer: Printer) -> Done {
     if !command.ssh && !command.firewall {
         return Err(Failure::usage("say what is to be hardened").hint("add --ssh, --firewall or both"));
     }
-    let program = program(None)?;
     let (mut todo, mut problems) = (Vec::new(), Vec::new());
-    for machine in reach_all(&command.hosts, &program, printer).await? {
+    for machine in reach_all(&command.hosts, None, printer).await? {
         let facts = &machine.facts;
         if let Access::None(said) = &facts.access {
             problems.push((machine.destination.clone(), format!("`{}` may not become root: {said}", facts.user)));
@@ -61,7 +60,7 @@ pub(crate) async fn run(command: &Harden, printer: Printer) -> Done {
         printer.confirm("Run these scripts as root?", command.yes)?;
     }
     for (machine, steps) in &todo {
-        take(machine, steps, &program, printer).await?;
+        take(machine, steps, None, printer).await?;
         let said = if steps.is_empty() {
             "was hardened before: nothing was changed"
         } else {

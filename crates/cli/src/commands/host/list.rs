@@ -4,7 +4,7 @@ use agent::protocol::{Call, Reply};
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
-use super::way::{Machine, greet, meant, program, reach};
+use super::way::{Machine, greet, meant, reach};
 use crate::{
     context::Place,
     exit::{Done, Exit, Failure},
@@ -21,9 +21,8 @@ pub(crate) struct List {
 
 /// Asks all hosts at the same time; one that does not answer is listed with the reason. Exit code 1 then.
 pub(crate) async fn run(command: &List, place: &Place, printer: Printer) -> Done {
-    let program = program(None)?;
     let mut rows = Vec::new();
-    for (destination, machine) in reach(&meant(&command.hosts, place)?, &program).await {
+    for (destination, machine) in reach(&meant(&command.hosts, place)?, None).await {
         rows.push(match machine {
             Ok(machine) => row(&machine).await,
             Err(error) => json!({ "host": destination, "agent": "unreachable", "error": error.to_string() }),

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     drain,
-    way::{Machine, greet, program, reach_all, take},
+    way::{Machine, greet, reach_all, take},
 };
 use crate::{
     exit::{Done, Exit, Failure},
@@ -33,8 +33,7 @@ pub(crate) struct Remove {
 
 /// Says what will be lost, asks, drains, tells the other hosts, stops and removes.
 pub(crate) async fn run(command: &Remove, printer: Printer) -> Done {
-    let program = program(None)?;
-    let machine = reach_all(std::slice::from_ref(&command.host), &program, printer).await?.remove(0);
+    let machine = reach_all(std::slice::from_ref(&command.host), None, printer).await?.remove(0);
     let host = machine.ssh.host().to_owned();
     if machine.facts.program.is_none() && !(command.purge && machine.facts.home) {
         printer.say(format_args!("{} {host} is no host: nothing was changed", paint(GOOD, "ok")));
@@ -62,7 +61,7 @@ pub(crate) async fn run(command: &Remove, printer: Printer) -> Done {
             printer.say(format_args!("{host} is no host of {scope} any more"));
         }
     }
-    take(&machine, &removal::steps(command.purge), &program, printer).await?;
+    take(&machine, &removal::steps(command.purge), None, printer).await?;
     let kept = if command.purge { "" } else { "; its data are in /var/lib/slipway" };
     printer.say(format_args!("{} Slipway is removed from {host}{kept}", paint(GOOD, "ok")));
     printer.hint(format_args!("take \"{}\" out of `hosts` in slipway.toml", command.host));

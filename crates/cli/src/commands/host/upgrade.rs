@@ -36,7 +36,7 @@ pub(crate) async fn run(command: &Upgrade, place: &Place, printer: Printer) -> D
     let program = program(command.binary.as_deref())?;
     let wish = Wish { force: command.force, ..Wish::default() };
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
-    for machine in reach_all(&meant(&command.hosts, place)?, &program, printer).await? {
+    for machine in reach_all(&meant(&command.hosts, place)?, Some(&program), printer).await? {
         let destination = machine.destination.clone();
         if machine.facts.program.is_none() {
             problems.push((destination.clone(), format!("it is no host yet; slipway host add {destination}")));

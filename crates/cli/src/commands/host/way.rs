@@ -65,11 +65,14 @@ pub(super) fn program(named: Option<&Path>) -> Result<Program, Failure> {
 }
 
 /// Connects to all of them at the same time; in the order they were named.
-pub(super) async fn reach(destinations: &[String], program: &Program) -> Vec<(String, Result<Machine, SshError>)> {
+pub(super) async fn reach(
+    destinations: &[String],
+    program: Option<&Program>,
+) -> Vec<(String, Result<Machine, SshError>)> {
     let mut tasks = Vec::new();
     for destination in destinations {
-        let (destination, program) = (destination.clone(), program.clone());
-        tasks.push((destination.clone(), tokio::spawn(async move { look(&destination, &program).await })));
+        let (destination, program) = (destination.clone(), program.cloned());
+        tasks.push((destination.clone(), tokio::spawn(async move { look(&destination, program.as_ref()).await })));
     }
     let mut reached = Vec::new();
     for (destination, task) in tasks {
@@ -84,7 +87,7 @@ pub(super) async fn reach(destinations: &[String], program: &Program) -> Vec<(St
 /// As [`reach`], and every problem at once where one of them cannot be reached.
 pub(super) async fn reach_all(
     destinations: &[String],
-    program: &Program,
+    program: Option<&Program>,
     printer: Printer,
 ) -> Result<Vec<Machine>, Failure> {
     let (mut machines, mut problems) = (Vec::new(), Vec::new());
@@ -97,9 +100,9 @@ pub(super) async fn reach_all(
     if problems.is_empty() { Ok(machines) } else { Err(refuse(&problems, printer)) }
 }
 
-async fn look(destination: &str, program: &Program) -> Result<Machine, SshError> {
+async fn look(destination: &str, program: Option<&Program>) -> Result<Machine, SshError> {
     let ssh = Ssh::connect(destination).await?;
-    let facts = Facts::ask(&ssh, program.loader.as_deref(), &program.folder()).await?;
+    let facts = Facts::ask(&ssh, program).await?;
     Ok(Machine { destination: destination.to_owned(), ssh, facts })
 }
 
@@ -127,7 +130,7 @@ pub(super) fn show(name: &str, steps: &[Step], scripts: bool, printer: Printer) 
 pub(super) async fn take(
     machine: &Machine,
     steps: &[Step],
-    program: &Program,
+    program: Option<&Program>,
     printer: Printer,
 ) -> Result<(), Failure> {
     for step in steps {
@@ -142,8 +145,7 @@ pub(super) async fn take(
 
 /// Asks a host's agent who it is.
 pub(super) async fn greet(ssh: &Ssh) -> Result<Greeting, Failure> {
-    let socket =
-        ssh.forward(&Home::at(HOME).agent_socket()).await.map_err(|error| Failure::new(error.to_string()))?;
+    let socket = ssh.forward(&Home::at(HOME).agent_socket()).await.map_err(|error| Failure::new(error.to_string()))?;
     let client = Client::over(socket, ssh.host().to_owned());
     match client.call(None, Call::Info).await? {
         Reply::Info { version, binary: digest, host, .. } => Ok(Greeting { client, version, digest, host }),

@@ -32,7 +32,11 @@ fn wanted(digit: char) -> Event {
 }
 
 fn journal(events: Vec<(u64, Event)>) -> Vec<Entry> {
-    events.into_iter().zip(0..).map(|((deploy, event), second)| Entry { at: at(second), deploy, event, fence: Fence(1) }).collect()
+    events
+        .into_iter()
+        .zip(0..)
+        .map(|((deploy, event), second)| Entry { at: at(second), deploy, event, fence: Fence(1) })
+        .collect()
 }
 
 fn succeeded(number: u64, previous: Option<char>, digit: char) -> Vec<(u64, Event)> {

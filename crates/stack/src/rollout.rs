@@ -52,7 +52,9 @@ impl FromStr for Rollout {
         match stages.last() {
             Some(Stage { share: Share::Percent(100), hold: false, .. }) => {}
             Some(Stage { share: Share::Percent(100), .. }) => {
-                return Err(bad("the last stage waits for nobody: hold an earlier one, as in `50% until promoted, 100%`"));
+                return Err(bad(
+                    "the last stage waits for nobody: hold an earlier one, as in `50% until promoted, 100%`",
+                ));
             }
             _ => return Err(bad("the last stage must be 100%")),
         }

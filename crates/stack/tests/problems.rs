@@ -50,6 +50,18 @@ fn toml_mistakes_are_told_with_their_place() {
 }
 
 #[test]
+fn only_fewer_than_half_of_many_hosts_may_be_lost() {
+    let environment = |keys: &str| codes(&format!("app = \"x\"\n[environment.production]\n{keys}\n"));
+    let hosts =
+        |hosts: &str, max_fail| environment(&format!("target = \"hosts\"\nhosts = [{hosts}]\nmax_fail = {max_fail}"));
+    assert_eq!(hosts(r#""a", "b", "c""#, 1), Vec::<&str>::new());
+    assert_eq!(hosts(r#""a", "b", "c""#, 2), ["max-fail-too-large"]);
+    assert_eq!(hosts(r#""a", "b""#, 1), ["max-fail-too-large"]);
+    assert_eq!(hosts(r#""a""#, 0), Vec::<&str>::new());
+    assert_eq!(environment("target = \"local\"\nmax_fail = 1"), ["max-fail-unused"]);
+}
+
+#[test]
 fn an_overlay_is_only_blamed_for_what_it_does() {
     let text = "app = \"x\"\n[database.main]\nengine = \"postgres:17\"\nreplicas = 2\n\
                 [environment.dev]\ntarget = \"local\"\n[environment.dev.database.main]\nengine = \"sqlite\"\n";

@@ -180,7 +180,8 @@ impl<T: Target, C: Clock> Group<T, C> {
         for (place, error) in refused {
             hosts.entry(reason(error)).or_default().push(&self.members[*place].0);
         }
-        let lines: Vec<String> = hosts.iter().map(|(reason, names)| format!("{}: {reason}", names.join(", "))).collect();
+        let lines: Vec<String> =
+            hosts.iter().map(|(reason, names)| format!("{}: {reason}", names.join(", "))).collect();
         TargetError::Failed { reason: lines.join("; ") }
     }
 

@@ -141,12 +141,7 @@ impl<T: Target, C: Clock> Group<T, C> {
     /// What hosts that lack entries should want: the environment's last committed release, or while visitors are being
     /// moved what a host wants that took part to the end. What they want themselves is of an earlier step or deploy, and
     /// other hosts may have let go what it needs.
-    async fn desired_of(
-        &self,
-        journals: &[(usize, Vec<Entry>)],
-        journal: &[Entry],
-        manner: Manner,
-    ) -> Option<Desired> {
+    async fn desired_of(&self, journals: &[(usize, Vec<Entry>)], journal: &[Entry], manner: Manner) -> Option<Desired> {
         if let Some(resting) = merge::resting(journal) {
             return Some(resting);
         }
@@ -199,13 +194,7 @@ impl<T: Target, C: Clock> Group<T, C> {
 }
 
 /// What a host with the journal `own` and the token `token` needs to be level; `None` when it is.
-fn level(
-    own: &[Entry],
-    journal: &[Entry],
-    fence: Fence,
-    token: Fence,
-    desired: Option<&Desired>,
-) -> Option<Level> {
+fn level(own: &[Entry], journal: &[Entry], fence: Fence, token: Fence, desired: Option<&Desired>) -> Option<Level> {
     let keep = own.iter().zip(journal).take_while(|(own, entry)| own == entry).count();
     let same = keep == own.len() && keep == journal.len();
     if same && token == fence {

@@ -31,9 +31,8 @@ impl Theatre {
         if host.buried || world.is_locked(at) || world.mutant == Mutant::NoRecovery || at_work() {
             return false;
         }
-        let differs = |peer: &Host| {
-            peer.journal.len() != host.journal.len() || peer.journal.last() != host.journal.last()
-        };
+        let differs =
+            |peer: &Host| peer.journal.len() != host.journal.len() || peer.journal.last() != host.journal.last();
         let mut peers = world.hosts.iter().filter(|host| host.is_up(world.now));
         let many = world.hosts.len() > 1;
         host.unfinished

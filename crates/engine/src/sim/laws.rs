@@ -50,9 +50,8 @@ impl World {
         for made in serving.keys() {
             let release = &self.made[*made];
             let own_fault = release.character == Character::Sickens;
-            let ready = |host: &Host| {
-                host.processes.iter().any(|process| process.made == *made && process.life == Life::Ready)
-            };
+            let ready =
+                |host: &Host| host.processes.iter().any(|process| process.made == *made && process.life == Life::Ready);
             // an edge sends visitors to the instances of all hosts
             let reached = |host: &Host| !host.is_isolated(self.now) && !self.hosts[at].is_isolated(self.now);
             let up = ready(&self.hosts[at]) || self.hosts.iter().any(|host| reached(host) && ready(host));

@@ -104,7 +104,8 @@ impl Link {
         let (world, actor) = (self.world.borrow(), self.actor.borrow());
         let now = world.now;
         let cut = actor.cuts.get(self.host).is_some_and(|(from, until)| (*from..*until).contains(&now));
-        let away = world.hosts[self.host].is_isolated(now) || actor.home.is_some_and(|at| world.hosts[at].is_isolated(now));
+        let away =
+            world.hosts[self.host].is_isolated(now) || actor.home.is_some_and(|at| world.hosts[at].is_isolated(now));
         actor.home != Some(self.host) && (cut || away)
     }
 

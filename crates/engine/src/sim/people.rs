@@ -57,7 +57,13 @@ impl Watcher for Person {
 }
 
 /// Does it, trying again while somebody else holds the lock.
-pub(crate) async fn fulfil(group: Lines, link: Link, wish: Wish, policy: Policy, ttl: Duration) -> Result<(), EngineError> {
+pub(crate) async fn fulfil(
+    group: Lines,
+    link: Link,
+    wish: Wish,
+    policy: Policy,
+    ttl: Duration,
+) -> Result<(), EngineError> {
     let mut tries = 0;
     loop {
         tries += 1;
@@ -71,13 +77,7 @@ pub(crate) async fn fulfil(group: Lines, link: Link, wish: Wish, policy: Policy,
     }
 }
 
-async fn once(
-    group: &Lines,
-    link: &Link,
-    wish: Wish,
-    mut policy: Policy,
-    ttl: Duration,
-) -> Result<(), EngineError> {
+async fn once(group: &Lines, link: &Link, wish: Wish, mut policy: Policy, ttl: Duration) -> Result<(), EngineError> {
     let kind = match wish {
         Wish::Deploy(_) => DeployKind::Deploy,
         Wish::Rollback | Wish::RollbackWithDatabase => DeployKind::Rollback,

@@ -352,9 +352,8 @@ impl World {
     /// What the whole journal says; remembered, since it is asked at every moment.
     fn read_journal(&mut self, at: usize) {
         let journal = &self.hosts[at].journal;
-        let announced = |record: &DeployRecord| {
-            record.trail.shifted.is_some() || record.outcome() == Some(&Outcome::Succeeded)
-        };
+        let announced =
+            |record: &DeployRecord| record.trail.shifted.is_some() || record.outcome() == Some(&Outcome::Succeeded);
         let served = records(journal).into_iter().filter(announced).filter_map(|record| record.revision);
         let served = served.map(|revision| self.index(&revision)).collect();
         let (unfinished, resting) = (unfinished(journal), resting(journal));

@@ -65,7 +65,8 @@ fn one_member_is_the_whole_group() {
 
 #[test]
 fn a_lease_is_held_when_more_than_half_of_the_hosts_gave_it() {
-    for (count, off, enough) in [(2, 1, false), (3, 1, true), (3, 2, false), (4, 1, true), (4, 2, false), (5, 2, true)] {
+    for (count, off, enough) in [(2, 1, false), (3, 1, true), (3, 2, false), (4, 1, true), (4, 2, false), (5, 2, true)]
+    {
         let hosts = Hosts::new(count);
         (0..off).for_each(|place| hosts.mood(place, Mood::Off));
         let group = hosts.group();
@@ -228,7 +229,8 @@ fn taking_the_lease_makes_hosts_level() {
 #[test]
 fn a_host_that_returns_while_visitors_move_wants_what_those_want_that_took_part() {
     let hosts = Hosts::new(3);
-    let moving = [history(), vec![started(9, 2, 2), wanted(10, 2, 2, 'b'), entry(11, 2, 2, Event::Shifting { percent: 50 })]];
+    let moving =
+        [history(), vec![started(9, 2, 2), wanted(10, 2, 2, 'b'), entry(11, 2, 2, Event::Shifting { percent: 50 })]];
     let half = Desired {
         running: BTreeSet::from([revision('a'), revision('b')]),
         traffic: shares(&[('a', 50), ('b', 50)]),
@@ -281,7 +283,9 @@ fn what_is_wanted_is_only_so_when_every_host_says_so() {
     hosts.at(1, |inner| inner.desired.clone_from(&other));
     let group = hosts.group();
     let seen = run(group.observe()).expect("no lease is needed");
-    assert!(seen.desired != one && seen.desired != other && seen.serving != one.traffic && seen.serving != other.traffic);
+    assert!(
+        seen.desired != one && seen.desired != other && seen.serving != one.traffic && seen.serving != other.traffic
+    );
     assert_eq!(seen.serving, shares(&[('a', 0), ('b', 0)]));
     let fence = run(group.lock("ada", TTL)).expect("free");
     run(hosts.all[0].want(&one, Fence(1))).expect("its own token");
@@ -319,7 +323,8 @@ fn of_two_journals_the_one_with_the_newer_token_counts() {
     let longer = [newer.clone(), vec![wanted(9, 2, 3, 'b')]].concat();
     assert_eq!(journals([newer, longer.clone()]), longer);
     // of earlier versions: the newest deploy, then one that ended, then the longest
-    let (ended, running) = (vec![started(0, 1, 0), succeeded(2, 1, 0)], vec![started(0, 1, 0), noted(1, 0), noted(2, 0)]);
+    let (ended, running) =
+        (vec![started(0, 1, 0), succeeded(2, 1, 0)], vec![started(0, 1, 0), noted(1, 0), noted(2, 0)]);
     assert_eq!(journals([running.clone(), ended.clone()]), ended);
     assert_eq!(journals([ended.clone(), vec![started(3, 2, 0)]]), [started(3, 2, 0)]);
     assert_eq!(journals([]), []);

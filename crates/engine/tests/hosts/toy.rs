@@ -39,7 +39,9 @@ impl Clock for Jumping {
     async fn sleep(&self, time: Duration) {
         // somebody else may be ready first
         let mut slept = false;
-        std::future::poll_fn(move |_| if std::mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending })
+        std::future::poll_fn(
+            move |_| if std::mem::replace(&mut slept, true) { Poll::Ready(()) } else { Poll::Pending },
+        )
         .await;
         self.0.fetch_add(u64::try_from(time.as_millis()).expect("short"), Ordering::Relaxed);
     }

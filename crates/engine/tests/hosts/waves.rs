@@ -65,7 +65,10 @@ fn set(toy: &Toy, mood: Mood) {
 }
 
 fn stages(percents: &[u8], hold: bool) -> Vec<Stage> {
-    percents.iter().map(|percent| Stage { percent: *percent, bake: Duration::ZERO, hold: hold && *percent < 100 }).collect()
+    percents
+        .iter()
+        .map(|percent| Stage { percent: *percent, bake: Duration::ZERO, hold: hold && *percent < 100 })
+        .collect()
 }
 
 fn all_on(hosts: &Hosts, digit: char) -> Vec<bool> {

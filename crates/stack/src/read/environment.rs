@@ -157,7 +157,8 @@ fn read_max_fail(section: &Section<'_>, target: Option<TargetKind>, hosts: usize
     if target == Some(TargetKind::Hosts) && hosts > 0 && usize::from(max_fail) > most {
         let message = format!("{}: `max_fail` is {max_fail} of {hosts} hosts", section.path.place());
         let mend = match most {
-            0 => "remove `max_fail`: more than half of the hosts are needed, so none of one or two may be lost".to_owned(),
+            0 => "remove `max_fail`: more than half of the hosts are needed, so none of one or two may be lost"
+                .to_owned(),
             most => format!("write at most {most}: more than half of the hosts are needed"),
         };
         section.notes.add(entry.problem("max-fail-too-large", message).with_mend(mend));

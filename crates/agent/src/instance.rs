@@ -28,6 +28,7 @@ use crate::{
     revision::Loaded,
     services,
     shim::{self, Adopted, Running, ShimError, Waited},
+    tenant,
 };
 
 /// What a host is called where instances are listed.
@@ -226,7 +227,7 @@ impl Life {
             instance.state = InstanceState::Starting;
             instance.port = Some(self.record.port);
         });
-        let spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
+        let spec = self.spec().await?;
         let running = match shim::start(&self.host.binary, &self.folder(), &spec).await {
             // Begun by an agent that was killed while it did so.
             Err(busy @ ShimError::Busy { .. }) => match adoption::adopt(&self.folder()).await {
@@ -239,8 +240,17 @@ impl Life {
         Ok(running)
     }
 
+    /// What its shim is told; a process runs as its application's own user.
+    async fn spec(&self) -> Result<shim::Spec, Error> {
+        let mut spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
+        if !self.is_container() {
+            spec.user = tenant::ensure(&self.host, &self.environment).await?;
+        }
+        Ok(spec)
+    }
+
     async fn reshim(&mut self, orphan: &shim::Orphan) -> Result<Running, Error> {
-        let spec = instance_spec::of(&self.environment, &self.loaded, &self.record)?;
+        let spec = self.spec().await?;
         let running = shim::reshim(&self.host.binary, orphan, &spec).await.map_err(|error| refused(&error))?;
         self.started(&running);
         Ok(running)

@@ -75,6 +75,7 @@ mod state;
 mod supervisor;
 mod target;
 mod tasks;
+mod tenant;
 mod topics;
 mod traffic;
 pub mod upload;

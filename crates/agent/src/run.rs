@@ -19,6 +19,7 @@ use crate::{
     host::Host,
     revision::Loaded,
     shim::{self, Adopted, Exit, Running, Spec, Waited},
+    tenant,
 };
 
 /// Bytes of output that are kept of a task.
@@ -69,6 +70,8 @@ impl Program<'_> {
 
 /// Starts a program. It goes on when the agent ends.
 pub(crate) async fn start(host: &Host, environment: &Environment, program: Program<'_>) -> Result<Running, Error> {
+    // A container's program is the engine's client, which works in the folder of data.
+    let contained = program.cwd == environment.data();
     let mut spec = Spec::new(program.argv, program.cwd, program.source, program.id, program.log_folder);
     spec.env = program.bound.env;
     spec.secrets = program.bound.secrets;
@@ -77,6 +80,9 @@ pub(crate) async fn start(host: &Host, environment: &Environment, program: Progr
     if let Some(size) = program.size {
         spec.limits.memory = size.memory.map(|memory| memory.max.0);
         spec.limits.cpu_millis = size.cpu.map(|cpu| cpu.max.0);
+    }
+    if !contained {
+        spec.user = tenant::ensure(host, environment).await?;
     }
     let folder = environment.folder.join("tasks").join(program.id);
     shim::start(&host.binary, &folder, &spec).await.map_err(|error| Error::failed(error.to_string()))

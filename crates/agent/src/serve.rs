@@ -73,7 +73,9 @@ async fn serve(Options { home, pace }: Options) -> Result<(), Error> {
     let home = Home::at(std::path::absolute(home.path()).map_err(Error::file("find", home.path()))?);
     home.check_length()?;
     files::make_folder(home.path())?;
-    files::make_private(home.path())?;
+    if HostFile::find(&home)?.is_none() {
+        files::make_private(home.path())?;
+    }
     let mut held = launch::lock(&home)?;
     for _ in 0..20 {
         if held.is_none() {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path, process::Command};
 
-const COMMANDS: [&str; 21] = [
+const COMMANDS: &[&str] = &[
     "init",
     "check",
     "schema",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 21] = [
     "status",
     "logs",
     "health",
+    "host",
     "releases",
     "build",
     "migrate",
@@ -52,6 +53,9 @@ fn the_commands_page_is_fresh() {
     }
     for action in ["status", "up", "down", "mend", "new"] {
         let _ = write!(page, "\n### slipway migrate {action}\n\n```text\n{}\n```\n", help(&["migrate", action]));
+    }
+    for action in ["add", "list", "check", "harden", "drain", "undrain", "upgrade", "remove"] {
+        let _ = write!(page, "\n### slipway host {action}\n\n```text\n{}\n```\n", help(&["host", action]));
     }
     let _ = write!(page, "\n### slipway releases prune\n\n```text\n{}\n```\n", help(&["releases", "prune"]));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/commands.md");

@@ -5,6 +5,7 @@
 //! are the users `deploy` (who may become root), `guest` (who may not) and `root`; all of them let the story's key in.
 
 mod debian;
+mod harbour;
 
 use std::{
     fs::{self, File},
@@ -98,6 +99,11 @@ impl Hosts {
     /// All of them as a stack file lists them: `"deploy@10.…", "deploy@10.…"`.
     pub fn listed(&self) -> String {
         (0..self.hosts.len()).map(|index| format!("\"{}\"", self.destination(index))).collect::<Vec<_>>().join(", ")
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.hosts.len()
     }
 
     /// A host's address.

@@ -12,12 +12,15 @@ mod check;
 mod deploy;
 mod edge;
 mod fault;
+mod hosts;
 mod load;
 mod memory;
 mod peers;
 mod process;
 mod row;
+mod ship;
 mod stand;
+mod status;
 mod visit;
 mod wrk;
 
@@ -69,6 +72,10 @@ enum What {
     Memory,
     /// Requests that fail while deploys follow each other
     Load,
+    /// A redeploy of a changed program to three hosts, beside rsync
+    Ship,
+    /// What `slipway status` asks of twenty hosts
+    Status,
     /// A cold release build of the whole workspace
     Build,
     /// All of them
@@ -81,12 +88,14 @@ type Measure = fn(&Arguments) -> Result<Vec<Row>, Fault>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let what = arguments.what.unwrap_or(What::All);
-    let all: [(What, Measure); 6] = [
+    let all: [(What, Measure); 8] = [
         (What::Edge, edge::measure),
         (What::Check, check::measure),
         (What::Deploy, deploy::measure),
         (What::Memory, memory::measure),
         (What::Load, load::measure),
+        (What::Ship, ship::measure),
+        (What::Status, status::measure),
         (What::Build, build::measure),
     ];
     if stand::slipway().is_ok_and(|path| path.parent().is_some_and(|folder| folder.ends_with("debug"))) {

@@ -10,12 +10,12 @@
 //! A stream is what [`release::delta`] writes, and is called by its BLAKE3.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{self, File},
     io::{BufReader, Seek, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use axum::{
@@ -34,6 +34,7 @@ use futures_util::StreamExt;
 use release::{Pruned, delta::DeltaError};
 use serde::{Deserialize, Serialize};
 use stack::{AppName, ReleaseId};
+use tokio_util::sync::CancellationToken;
 
 use crate::{api::refuse, error::Error, files, host::Host};
 
@@ -79,30 +80,45 @@ pub(crate) fn routes() -> Router<Arc<Host>> {
         .route("/v1/prune", post(prune))
 }
 
-/// Streams that somebody is busy with.
+/// Streams that somebody is busy with, each with the way to make them let go.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Busy(Arc<Mutex<HashSet<String>>>);
+pub(crate) struct Busy(Arc<Mutex<HashMap<String, CancellationToken>>>);
+
+/// How long whoever has a stream may take to let go of it.
+const LET_GO: Duration = Duration::from_secs(5);
 
 /// A stream nobody else touches meanwhile.
 struct Held {
     busy: Busy,
     digest: String,
     path: PathBuf,
+    /// Somebody else wants it.
+    wanted: CancellationToken,
 }
 
 impl Held {
-    /// The stream of a digest. Fails while another upload has it.
-    fn take(host: &Host, digest: &str) -> Result<Self, Error> {
-        let is_digest = digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_digest {
-            return Err(Error::failed(format!("`{digest}` is no digest")));
+    /// The stream of a digest. Whoever has it is asked to let go: most likely a connection that broke and does not know
+    /// it yet. Fails with `Unreachable`, which says that trying again may help, when they do not.
+    async fn take(host: &Host, digest: &str) -> Result<Self, TargetError> {
+        let path = path(host, digest)?;
+        let (busy, wanted, began) = (host.uploads.clone(), CancellationToken::new(), Instant::now());
+        loop {
+            {
+                let mut all = busy.0.lock().unwrap_or_else(PoisonError::into_inner);
+                match all.get(digest) {
+                    Some(other) => other.cancel(),
+                    None => {
+                        all.insert(digest.to_owned(), wanted.clone());
+                        break;
+                    }
+                }
+            }
+            if began.elapsed() > LET_GO {
+                return Err(taken(host));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let busy = host.uploads.clone();
-        if !busy.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest.to_owned()) {
-            return Err(Error::failed("this release is being uploaded by somebody else; wait for them"));
-        }
-        let path = folder(host).join(digest);
-        Ok(Self { busy, digest: digest.to_owned(), path })
+        Ok(Self { busy, digest: digest.to_owned(), path, wanted })
     }
 
     fn length(&self) -> u64 {
@@ -114,6 +130,19 @@ impl Drop for Held {
     fn drop(&mut self) {
         self.busy.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
     }
+}
+
+fn path(host: &Host, digest: &str) -> Result<PathBuf, Error> {
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        Ok(folder(host).join(digest))
+    } else {
+        Err(Error::failed(format!("`{digest}` is no digest")))
+    }
+}
+
+fn taken(host: &Host) -> TargetError {
+    let reason = "somebody else sends the same release to this host".to_owned();
+    TargetError::Unreachable { host: host.home.path().display().to_string(), reason }
 }
 
 fn folder(host: &Host) -> PathBuf {
@@ -139,7 +168,7 @@ async fn shelf(State(host): State<Arc<Host>>, Query(of): Query<OfApp>) -> Respon
 }
 
 async fn uploaded(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
-    answer(blocking(move || Ok(Uploaded { offset: Held::take(&host, &digest)?.length() })).await)
+    answer(path(&host, &digest).map(|path| Uploaded { offset: fs::metadata(path).map_or(0, |meta| meta.len()) }))
 }
 
 #[derive(Debug, Deserialize)]
@@ -159,8 +188,12 @@ async fn add(
     Query(coming): Query<Coming>,
     body: Body,
 ) -> Response {
+    let held = match Held::take(&host, &digest).await {
+        Ok(held) => held,
+        Err(error) => return refuse(&error),
+    };
+    let (wanted, own) = (held.wanted.clone(), host.clone());
     let begin = move || {
-        let held = Held::take(&host, &digest)?;
         files::make_folder(&folder(&host))?;
         if coming.offset == 0 {
             forget_old(&folder(&host));
@@ -185,7 +218,10 @@ async fn add(
     let (mut stream, mut room) = (body.into_data_stream(), coming.size.saturating_sub(coming.offset));
     let mut gathered = Vec::new();
     loop {
-        let next = stream.next().await;
+        let next = tokio::select! {
+            next = stream.next() => next,
+            () = wanted.cancelled() => None,
+        };
         let (ended, bytes) = match next {
             Some(Ok(bytes)) => (false, bytes),
             // what came before a cut is kept, and whoever is still there goes on from its end
@@ -209,6 +245,9 @@ async fn add(
             Ok(back) => back,
             Err(error) => return refuse(&error.into()),
         };
+        if ended && wanted.is_cancelled() {
+            return refuse(&taken(&own));
+        }
         if ended {
             return answer(Ok(Uploaded { offset: held.length() }));
         }
@@ -222,11 +261,11 @@ enum NotTaken {
 }
 
 async fn take_in(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
+    let held = match Held::take(&host, &digest).await {
+        Ok(held) => held,
+        Err(error) => return refuse(&error),
+    };
     let work = move || {
-        let held = match Held::take(&host, &digest) {
-            Ok(held) => held,
-            Err(error) => return Ok(Err(NotTaken::Other(error))),
-        };
         let mut file = File::open(&held.path).map_err(Error::file("read", &held.path))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(&file).map_err(Error::file("read", &held.path))?;

@@ -167,7 +167,7 @@ impl Place {
         let fleet = match resolved.environment.target {
             TargetKind::Hosts => {
                 let places = resolved.environment.hosts.iter().cloned().map(HostPlace::Ssh).collect();
-                Fleet::of_hosts(home.clone(), scope, places)
+                Fleet::of_hosts(home.clone(), scope, places).allow_lost(resolved.environment.max_fail.into())
             }
             _ => Fleet::here(binary()?, home.clone(), scope),
         };

@@ -70,6 +70,8 @@ enum Ways {
 #[derive(Debug)]
 struct Hosts {
     places: Vec<Place>,
+    /// So many hosts may be lost when a deploy begins.
+    max_fail: usize,
     /// Connected to once, shared by all environments that are looked at.
     found: Arc<OnceCell<Vec<Host>>>,
     shipper: OnceCell<Shipper>,
@@ -115,11 +117,20 @@ impl Fleet {
 
     /// Hosts, in order. Releases are sent from the store of `home`, this machine's own folder.
     pub fn of_hosts(home: Home, scope: Scope, places: Vec<Place>) -> Self {
-        Self::over(home, scope, places, Arc::default())
+        Self::over(home, scope, places, 0, Arc::default())
     }
 
-    fn over(home: Home, scope: Scope, places: Vec<Place>, found: Arc<OnceCell<Vec<Host>>>) -> Self {
-        let hosts = Hosts { places, found, shipper: OnceCell::new(), group: OnceCell::new() };
+    /// Lets a deploy begin while so many hosts do not answer, as long as more than half do.
+    #[must_use]
+    pub fn allow_lost(mut self, max_fail: usize) -> Self {
+        if let Ways::Hosts(hosts) = &mut self.ways {
+            hosts.max_fail = max_fail;
+        }
+        self
+    }
+
+    fn over(home: Home, scope: Scope, places: Vec<Place>, max_fail: usize, found: Arc<OnceCell<Vec<Host>>>) -> Self {
+        let hosts = Hosts { places, max_fail, found, shipper: OnceCell::new(), group: OnceCell::new() };
         Self { scope, home, ways: Ways::Hosts(Box::new(hosts)) }
     }
 
@@ -131,7 +142,9 @@ impl Fleet {
                 let ways = Ways::Here(local.of(scope.clone()));
                 Self { scope, home: self.home.clone(), ways }
             }
-            Ways::Hosts(hosts) => Self::over(self.home.clone(), scope, hosts.places.clone(), hosts.found.clone()),
+            Ways::Hosts(hosts) => {
+                Self::over(self.home.clone(), scope, hosts.places.clone(), hosts.max_fail, hosts.found.clone())
+            }
         }
     }
 
@@ -170,11 +183,15 @@ impl Fleet {
         };
         let found = hosts.found().await;
         let known = roster::known(found, &self.scope).await?;
-        let mut problems = self.unusable(found);
+        let lost = found.iter().filter(|host| host.way.is_err()).count();
+        let bearable = lost <= hosts.max_fail && lost * 2 < found.len();
+        let living: Vec<Host> = found.iter().filter(|host| !bearable || host.way.is_ok()).cloned().collect();
+        let mut problems = self.unusable(&living);
         match roster::agree(found, &known, &self.scope, Timestamp::now()) {
             Ok(Some(members)) if !problems.has_errors() => roster::spread(found, &known, &self.scope, &members).await?,
             Ok(None) if !problems.has_errors() => {
-                for host in found.iter().filter(|host| host.way.as_ref().is_ok_and(|reached| reached.address.is_none()))
+                for host in
+                    found.iter().filter(|host| host.way.as_ref().map_or(true, |reached| reached.address.is_none()))
                 {
                     let message = format!("nobody knows the address that the other hosts reach {} by", host.name);
                     problems.push(self.problem("host-address", message).with_mend("name the host by its address"));
@@ -449,6 +466,22 @@ impl Fleet {
             Ways::Here(_) => Vec::new(),
             Ways::Hosts(hosts) => hosts.shipper.get().map(Shipper::sent).unwrap_or_default(),
         }
+    }
+
+    /// Sends a release of this machine to every host that answers and lacks it, and says how much travelled. Changes
+    /// nothing visible: a deploy does the same as one of its steps.
+    pub async fn send(&self, release: &ReleaseId) -> Result<Vec<Sent>, FleetError> {
+        let Ways::Hosts(hosts) = &self.ways else { return Ok(Vec::new()) };
+        let shipper = hosts.shipper(&self.home, &self.scope.app)?;
+        let clients = hosts.found().await.iter().filter_map(Host::client);
+        let asked = clients.map(|client| {
+            let shipper = &shipper;
+            async move {
+                let bytes = shipper.send(client, release).await?;
+                Ok(Sent { host: client.host().to_owned(), release: release.clone(), bytes })
+            }
+        });
+        join_all(asked).await.into_iter().collect()
     }
 
     /// Whom to tell what is on its way to the hosts: host, bytes so far, bytes in all.

@@ -363,6 +363,9 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
         std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         std::net::IpAddr::V4(ip) => ip.to_string(),
     };
+    if !reach.fleet.is_here() {
+        return hosts_urls(reach, &port);
+    }
     let local = |host: &str| {
         if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") }
     };
@@ -375,6 +378,21 @@ pub(crate) fn urls(reach: &Reach) -> Vec<String> {
         .map(|route| if route.host == "*" { any.clone() } else { local(&route.host) })
         .map(|host| format!("http://{host}{port}/"))
         .collect()
+}
+
+/// Where visitors of hosts come in: the names of the routes; any host's own name where a route takes every name.
+fn hosts_urls(reach: &Reach, port: &str) -> Vec<String> {
+    let hosts = || reach.resolved.environment.hosts.iter().map(|host| fleet::Place::Ssh(host.clone()).name());
+    let bare = |host: String| host.rsplit_once(':').map_or(host.clone(), |(name, _)| name.to_owned());
+    let mut urls = Vec::new();
+    for route in reach.resolved.stack.routes.iter().filter(|route| !route.host.starts_with("*.")) {
+        if route.host == "*" {
+            urls.extend(hosts().map(|host| format!("http://{}{port}/", bare(host))));
+        } else {
+            urls.push(format!("http://{}{port}/", route.host));
+        }
+    }
+    urls
 }
 
 /// What a deploy would do.

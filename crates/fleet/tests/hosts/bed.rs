@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    net::{IpAddr, Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -39,7 +39,6 @@ pub(crate) struct Bed {
     root: tempfile::TempDir,
     pub(crate) scope: Scope,
     pub(crate) hosts: Vec<HostBed>,
-    listen: std::net::SocketAddr,
 }
 
 impl Bed {
@@ -47,7 +46,6 @@ impl Bed {
     pub(crate) async fn of(count: usize) -> Self {
         let root = tempfile::Builder::new().prefix("fleet-").tempdir_in("/tmp").unwrap();
         let scope = Scope { app: "shop".parse().unwrap(), environment: "live".parse().unwrap() };
-        let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let net: [u8; 2] = rand::random();
         let host = |index: usize| {
             let name = ["a", "b", "c", "d", "e"][index].to_owned();
@@ -57,7 +55,7 @@ impl Bed {
             HostBed { name, home, address, agent: None }
         };
         let hosts = (0..count).map(host).collect();
-        let mut bed = Self { root, scope, hosts, listen };
+        let mut bed = Self { root, scope, hosts };
         for index in 0..count {
             bed.start(index).await;
         }
@@ -71,7 +69,7 @@ impl Bed {
         let agent = Command::new(env!("CARGO_BIN_EXE_fleet-test"))
             .args(["agent", "--home"])
             .arg(host.home.path())
-            .env("SLIPWAY_LOG", "debug,hyper=info")
+            .env("SLIPWAY_LOG", "info")
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
@@ -132,7 +130,7 @@ impl Bed {
         Store::open(self.hosts[index].home.store()).unwrap()
     }
 
-    /// Builds a release on the laptop.
+    /// Builds a release on the laptop. Its service has no route: all hosts of the test have the same addresses for visitors.
     pub(crate) fn build(&self, files: &[(&str, &[u8])]) -> Record {
         let project = self.root.path().join("project");
         fs::create_dir_all(project.join("web")).unwrap();
@@ -143,11 +141,10 @@ impl Bed {
         let text = format!(
             "app = \"shop\"\n[service.web]\ndir = \"web\"\nrun = \"{} web\"\nport = 4000\n\
              health = {{ path = \"/\", every = \"1s\", timeout = \"1s\", up = 1 }}\nsize = {{ replicas = \"3\" }}\n\
-             [route.\"*\"]\n\"/\" = \"service.web\"\n[environment.live]\ntarget = \"hosts\"\nhosts = [{}]\n\
-             data = \"seed\"\nlisten = [\"{}\"]\n",
+             [environment.live]\ntarget = \"hosts\"\nhosts = [{}]\n\
+             data = \"seed\"\nlisten = [\"127.0.0.1:0\"]\n",
             env!("CARGO_BIN_EXE_fleet-test"),
             names.join(", "),
-            self.listen
         );
         fs::write(project.join("slipway.toml"), &text).unwrap();
         let resolved = match stack::resolve("slipway.toml", &text, &self.scope.environment) {
@@ -193,20 +190,6 @@ impl Bed {
 
     pub(crate) fn log(&self, index: usize) -> String {
         fs::read_to_string(self.root.path().join(format!("{}.log", self.hosts[index].name))).unwrap_or_default()
-    }
-
-    /// What a visitor gets.
-    pub(crate) fn visit(&self) -> String {
-        use std::io::{Read, Write};
-        let asked = || -> std::io::Result<String> {
-            let mut stream = std::net::TcpStream::connect(self.listen)?;
-            stream.set_read_timeout(Some(DEADLINE))?;
-            stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
-        };
-        asked().unwrap_or_else(|error| error.to_string())
     }
 
     pub(crate) fn has(&self, index: usize, release: &ReleaseId) -> bool {
@@ -261,7 +244,7 @@ fn end(pid: u32, start: u64) {
     if began == Some(start)
         && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
     {
-        drop(rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }
 

@@ -218,7 +218,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
     async fn lock(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
         match self.single() {
             Some(target) => target.lock(holder, ttl).await,
-            None => self.take(holder, ttl).await,
+            None => Box::pin(self.take(holder, ttl)).await,
         }
     }
 
@@ -247,7 +247,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
         }
         let Ok(who) = self.hosts_of(fence) else { return Ok(()) };
         let manner = Manner::Again(self.patience);
-        let answers = self.everywhere(who, manner, |target, fence| target.unlock(fence)).await;
+        let answers = self.everywhere(who, manner, T::unlock).await;
         self.settle(fence, answers, Refusal::LeavesOut)?;
         self.state().held = None;
         Ok(())
@@ -260,7 +260,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
         let fence = self.state().held.as_ref().map(|held| held.fence);
         let names = |place: usize| self.members[place].0.clone();
         let Some(fence) = fence else {
-            let seen = self.look(|target| target.observe()).await?;
+            let seen = self.look(T::observe).await?;
             let seen = seen.into_iter().map(|(place, seen)| (names(place), seen)).collect();
             return Ok(merge::observations(seen, self.lost(), &Expected::Nothing));
         };
@@ -302,7 +302,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
             return target.task(task, fence).await;
         }
         if !matches!(task, Task::Preflight { .. }) {
-            return self.task_once(task, fence).await;
+            return Box::pin(self.task_once(task, fence)).await;
         }
         let (who, manner) = (self.hosts_of(fence)?, Manner::Long(self.patience));
         let answers = self.everywhere(who, manner, |target, fence| target.task(task, fence)).await;
@@ -321,7 +321,7 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
                 return Ok(held.journal.clone());
             }
         }
-        let seen = self.look(|target| target.journal()).await?;
+        let seen = self.look(T::journal).await?;
         Ok(merge::journals(seen.into_iter().map(|(_, journal)| journal)))
     }
 

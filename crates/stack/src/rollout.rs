@@ -24,10 +24,10 @@ impl FromStr for Rollout {
         if text.trim() == "at_once" {
             return Ok(Self::default());
         }
-        let waved = text.trim_start().strip_prefix("waves").filter(|rest| rest.starts_with(char::is_whitespace));
-        let waves = waved.is_some();
+        let rest = text.trim_start().strip_prefix("waves").filter(|waves| waves.starts_with(char::is_whitespace));
+        let waves = rest.is_some();
         let mut stages: Vec<Stage> = Vec::new();
-        for part in waved.unwrap_or(text).split(',') {
+        for part in rest.unwrap_or(text).split(',') {
             let words: Vec<&str> = part.split_whitespace().collect();
             let (share, bake, hold) = match words[..] {
                 [share] => (share, Period::from(0), false),

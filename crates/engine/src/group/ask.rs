@@ -232,18 +232,29 @@ pub(super) fn reason(error: &TargetError) -> String {
     }
 }
 
+/// One of many that are asked at the same time.
+enum Asked<F: Future> {
+    Waits(Pin<Box<F>>),
+    Answered(F::Output),
+}
+
 /// All of them at the same time.
 pub(super) async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<(Option<Pin<Box<F>>>, Option<F::Output>)> =
-        futures.map(|future| (Some(Box::pin(future)), None)).collect();
+    let mut all: Vec<Asked<F>> = futures.map(|future| Asked::Waits(Box::pin(future))).collect();
     poll_fn(|context| {
-        for (future, output) in &mut all {
-            if let Some(Poll::Ready(value)) = future.as_mut().map(|future| future.as_mut().poll(context)) {
-                (*future, *output) = (None, Some(value));
+        for one in &mut all {
+            if let Asked::Waits(future) = one
+                && let Poll::Ready(answer) = future.as_mut().poll(context)
+            {
+                *one = Asked::Answered(answer);
             }
         }
-        if all.iter().all(|(future, _)| future.is_none()) { Poll::Ready(()) } else { Poll::Pending }
+        if all.iter().all(|one| matches!(one, Asked::Answered(_))) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    all.into_iter().filter_map(|(_, output)| output).collect()
+    let answer = |one| match one {
+        Asked::Answered(answer) => Some(answer),
+        Asked::Waits(_) => None,
+    };
+    all.into_iter().filter_map(answer).collect()
 }

@@ -147,7 +147,7 @@ impl<T: Target, C: Clock> Group<T, C> {
         }
         let (level, behind): (Vec<_>, Vec<_>) = journals.iter().partition(|(_, own)| own == journal);
         for (place, _) in level.iter().filter(|_| !behind.is_empty()) {
-            if let Ok(observed) = self.ask(*place, manner, |target| target.observe()).await {
+            if let Ok(observed) = self.ask(*place, manner, T::observe).await {
                 return Some(observed.desired);
             }
         }
@@ -189,7 +189,7 @@ impl<T: Target, C: Clock> Group<T, C> {
     async fn give_back(&self, given: &[Given]) {
         let who = given.iter().map(|one| (one.place, one.fence)).collect();
         let manner = Manner::Once(self.patience);
-        self.everywhere(who, manner, |target, fence| target.unlock(fence)).await;
+        self.everywhere(who, manner, T::unlock).await;
     }
 }
 

@@ -113,7 +113,7 @@ pub(super) fn observations(seen: Vec<(String, Observed)>, lost: Vec<Lost>, expec
         Some(first) if desired.iter().all(|one| one == first) => (*first).clone(),
         _ => expected.choose(&desired),
     };
-    all.serving = shares(seen.iter().map(|(_, one)| &one.serving));
+    all.serving = shares(&seen.iter().map(|(_, one)| &one.serving).collect::<Vec<_>>());
     let mut waiting = Vec::new();
     for (host, one) in seen {
         waiting.extend(one.desired.running.into_iter().filter(|revision| !one.expected.contains_key(revision)));
@@ -151,19 +151,19 @@ fn mixed(all: &[&Desired]) -> Desired {
     let schedules = all.first().and_then(|first| first.schedules.clone());
     Desired {
         running: all.iter().flat_map(|one| one.running.iter().cloned()).collect(),
-        traffic: shares(all.iter().map(|one| &one.traffic)),
+        traffic: shares(&all.iter().map(|one| &one.traffic).collect::<Vec<_>>()),
         schedules: schedules.filter(|first| all.iter().all(|one| one.schedules.as_ref() == Some(first))),
         by_host: all.iter().any(|one| one.by_host),
     }
 }
 
 /// The shares that every host has at least: the same as theirs when they agree, else less than 100 in all.
-fn shares<'a>(all: impl Iterator<Item = &'a BTreeMap<Revision, u8>> + Clone) -> BTreeMap<Revision, u8> {
+fn shares(all: &[&BTreeMap<Revision, u8>]) -> BTreeMap<Revision, u8> {
     let least = |revision: &Revision| {
-        let of = all.clone().map(|shares| shares.get(revision).copied().unwrap_or_default());
+        let of = all.iter().map(|shares| shares.get(revision).copied().unwrap_or_default());
         (revision.clone(), of.min().unwrap_or_default())
     };
-    all.clone().flat_map(BTreeMap::keys).map(least).collect()
+    all.iter().flat_map(|shares| shares.keys()).map(least).collect()
 }
 
 /// What visitors got from one revision on two hosts; the percentile weighs each by its requests.

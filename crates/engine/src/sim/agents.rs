@@ -28,7 +28,7 @@ impl Theatre {
     pub(super) fn is_needed(&self, world: &World, at: usize) -> bool {
         let host = &world.hosts[at];
         let at_work = || self.engines.iter().any(|engine| engine.home == Some(at));
-        if host.buried || world.is_locked(at) || world.mutant == Mutant::NoRecovery || at_work() {
+        if host.is_buried() || world.is_locked(at) || world.mutant == Mutant::NoRecovery || at_work() {
             return false;
         }
         let differs =

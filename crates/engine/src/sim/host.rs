@@ -41,10 +41,8 @@ pub struct Host {
     pub live: bool,
     /// The host was lost and is not what it should be yet: its edge sends visitors to the other hosts.
     pub away: bool,
-    /// The machine is off until then.
+    /// The machine is off until then; the largest number: until the others have come to rest.
     pub dead_until: u64,
-    /// The machine is off until the others have come to rest.
-    pub buried: bool,
     /// Nobody reaches it, and it reaches nobody, from and until.
     pub isolated: (u64, u64),
     pub(crate) promotes_at: Option<u64>,
@@ -122,7 +120,7 @@ const NEVER: u64 = u64::MAX;
 impl Host {
     /// When something happens here next.
     fn next_event(&self, now: u64) -> Option<u64> {
-        if self.buried {
+        if self.is_buried() {
             return None;
         }
         if self.dead_until > now {
@@ -133,9 +131,14 @@ impl Host {
         lives.chain(up).chain(self.edges_due).chain(self.promotes_at).min()
     }
 
+    /// Whether it is off until the others have come to rest.
+    pub(crate) fn is_buried(&self) -> bool {
+        self.dead_until == NEVER
+    }
+
     /// Whether its agent answers.
     pub(crate) fn is_up(&self, now: u64) -> bool {
-        !self.buried && self.dead_until.max(self.agent_down_until) <= now
+        self.dead_until.max(self.agent_down_until) <= now
     }
 
     /// Whether nobody reaches it from another machine.
@@ -175,7 +178,7 @@ impl World {
     /// Lets the hosts work until now.
     pub(crate) fn tick_hosts(&mut self) {
         for at in 0..self.hosts.len() {
-            if !self.hosts[at].buried && self.hosts[at].dead_until <= self.now {
+            if self.hosts[at].dead_until <= self.now {
                 self.tick_host(at);
             }
         }
@@ -314,9 +317,9 @@ impl World {
     pub(crate) fn die(&mut self, at: usize, time: Option<u64>) {
         self.tell(|| format!("host {at} dies for {time:?} ms"));
         self.drop_tasks(at);
-        let back = self.now + time.unwrap_or(0);
+        let back = time.map_or(NEVER, |time| self.now + time);
         let host = &mut self.hosts[at];
-        (host.away, host.dead_until, host.buried) = (true, back, time.is_none());
+        (host.away, host.dead_until) = (true, back);
         host.processes.clear();
         host.serving.clear();
         host.taken.clear();
@@ -327,9 +330,9 @@ impl World {
     pub(crate) fn dig_up(&mut self) {
         let now = self.now;
         for at in 0..self.hosts.len() {
-            if self.hosts[at].buried {
+            if self.hosts[at].is_buried() {
                 let host = &mut self.hosts[at];
-                (host.buried, host.dead_until) = (false, now);
+                host.dead_until = now;
                 (host.take_up, host.edges_due) = (Some(now + 1), Some(now + 1));
                 self.tell(|| format!("host {at} returns"));
             }

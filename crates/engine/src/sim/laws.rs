@@ -70,7 +70,7 @@ impl World {
     /// Everything that must be true once those that live have come to rest: nobody waits for the others.
     pub(crate) fn check_living(&mut self) {
         let mut broken = Vec::new();
-        for (at, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.buried) {
+        for (at, host) in self.hosts.iter().enumerate().filter(|(_, host)| !host.is_buried()) {
             if host.unfinished {
                 broken.push(format!("host {at} waits for a host that is dead"));
             }

@@ -201,7 +201,7 @@ impl Theatre {
         let mut world = self.world.borrow_mut();
         let wakes = self.engines.iter().map(|engine| engine.link.actor.borrow().wakes);
         let now = world.now;
-        let leases = world.hosts.iter().filter(|host| !host.buried).filter_map(|host| host.lease.as_ref());
+        let leases = world.hosts.iter().filter(|host| !host.is_buried()).filter_map(|host| host.lease.as_ref());
         let lapse = leases.map(|(_, until)| *until).filter(|until| *until > now).min();
         let hosts = 0..world.hosts.len();
         let recovery = hosts.filter(|at| self.is_needed(&world, *at)).map(|at| self.next_recovery[at]).min();
@@ -219,7 +219,7 @@ impl Theatre {
             world.now = next.max(world.now + 1);
             return true;
         }
-        if world.hosts.iter().any(|host| host.buried) {
+        if world.hosts.iter().any(super::host::Host::is_buried) {
             world.check_living();
             world.dig_up();
             return true;
@@ -289,7 +289,7 @@ impl Theatre {
         self.next_chaos = world.now + world.random.between(2000, 40_000 / hosts);
         let now = world.now;
         let at = usize::try_from(world.random.between(0, hosts)).unwrap_or(0);
-        if world.hosts[at].buried || world.hosts[at].dead_until > now {
+        if world.hosts[at].dead_until > now {
             return;
         }
         let gone = match world.random.between(0, if hosts > 1 { 30 } else { 20 }) {
@@ -313,7 +313,7 @@ impl Theatre {
                 hosts > 1
             }
             20..24 => {
-                let buried = world.hosts.iter().filter(|host| host.buried).count() as u64;
+                let buried = world.hosts.iter().filter(|host| host.is_buried()).count() as u64;
                 let forever = (buried + 1) * 2 < hosts && world.random.chance(300);
                 let time = (!forever).then(|| world.random.between(500, 20_000));
                 world.die(at, time);
@@ -381,7 +381,7 @@ impl Theatre {
                 Poll::Ready(Ok(_)) => format!("{name} is done"),
                 Poll::Ready(Err(error)) => format!("{name} stops: {error}"),
             });
-            let off = world.hosts.iter().any(|host| host.buried || host.dead_until > now);
+            let off = world.hosts.iter().any(|host| host.dead_until > now);
             let succeeded = world.told[told..].iter().any(|(_, outcome)| *outcome == Outcome::Succeeded);
             self.ending.without_some += usize::from(off && succeeded);
             self.ending.killed += usize::from(dead);

@@ -335,16 +335,16 @@ fn a_host_adopts_what_the_majority_holds() {
     let journal = [history(), vec![started(3, 2, 2), wanted(4, 2, 2, 'b'), succeeded(5, 2, 2)]].concat();
     let there = Holding { journal: journal.clone(), desired: steady(Some(&revision('b'))) };
     let away = Holding { journal: history(), desired: steady(Some(&revision('a'))) };
-    assert_eq!(adopt(&away, &[there.clone()], 3), Some(there.clone()));
-    assert_eq!(adopt(&there, &[away.clone()], 3), None, "it is level itself");
-    assert_eq!(adopt(&away, &[there.clone()], 4), None, "two of four are no majority");
+    assert_eq!(adopt(&away, std::slice::from_ref(&there), 3), Some(there.clone()));
+    assert_eq!(adopt(&there, std::slice::from_ref(&away), 3), None, "it is level itself");
+    assert_eq!(adopt(&away, std::slice::from_ref(&there), 4), None, "two of four are no majority");
     let strayed = Holding { desired: steady(Some(&revision('a'))), ..there.clone() };
     assert_eq!(adopt(&strayed, &[there.clone(), away.clone()], 3), Some(there), "its own desired state is of nobody");
     // while visitors move it follows
     let moving = [journal, vec![started(6, 3, 3), entry(7, 3, 3, Event::Shifting { percent: 50 })]].concat();
     assert_eq!(resting(&moving), None);
     let there = Holding { journal: moving, desired: Desired { by_host: true, ..steady(Some(&revision('b'))) } };
-    assert_eq!(adopt(&away, &[there.clone()], 2), Some(there));
+    assert_eq!(adopt(&away, std::slice::from_ref(&there), 2), Some(there));
 }
 
 /// An agent runs these on a runtime with many threads.

@@ -12,6 +12,7 @@ pub(super) const NULL: &str = "null";
 
 /// One version of an object, or a mark that it was deleted.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are columns of a table, and independent")]
 pub(super) struct Entry {
     /// Newer ones have higher numbers.
     pub(super) place: i64,

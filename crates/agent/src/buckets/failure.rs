@@ -17,6 +17,7 @@ pub(super) fn of_io(doing: &str) -> impl FnOnce(io::Error) -> S3Error {
 }
 
 /// A failure of the index.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` passes it")]
 pub(super) fn of_index(error: sqlx::Error) -> S3Error {
     // Source: https://sqlite.org/rescode.html, SQLITE_FULL.
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
@@ -28,6 +29,7 @@ pub(super) fn of_index(error: sqlx::Error) -> S3Error {
 }
 
 /// A task of this program broke down.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` passes it")]
 pub(super) fn of_task(error: tokio::task::JoinError) -> S3Error {
     tracing::error!("bucket: {error}");
     S3Error::with_message(S3ErrorCode::InternalError, "the agent ends, or a task of it broke down; try again")

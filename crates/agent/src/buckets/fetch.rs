@@ -1,9 +1,15 @@
-//! GetObject and HeadObject.
+//! `GetObject` and `HeadObject`.
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue};
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*};
+use s3s::{
+    S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    dto::{
+        ChecksumMode, ETag, ETagCondition, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput,
+        Metadata, StorageClass, Timestamp, TimestampFormat,
+    },
+};
 
 use super::{
     api::{Api, seconds},
@@ -17,6 +23,7 @@ use super::{
 
 /// What a client has already, or insists on. Source: RFC 9110 section 13.2.2.
 #[derive(Default)]
+#[expect(clippy::struct_field_names, reason = "they are named as the headers are")]
 pub(super) struct Preconditions {
     pub(super) if_match: Option<ETagCondition>,
     pub(super) if_none_match: Option<ETagCondition>,
@@ -147,7 +154,7 @@ pub(super) async fn get(api: &Api, request: S3Request<GetObjectInput>) -> S3Resu
     Ok(response)
 }
 
-/// What an object is when its client did not say. Source: the S3 API reference, PutObject.
+/// What an object is when its client did not say. Source: the S3 API reference, `PutObject`.
 const DEFAULT_TYPE: &str = "binary/octet-stream";
 
 pub(super) async fn head(api: &Api, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {

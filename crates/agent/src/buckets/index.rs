@@ -187,10 +187,10 @@ impl Index {
         let mut writer = self.writer.lock().await;
         let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.map_err(of_index)?;
         let key = new.key.as_bytes();
-        if let Some(upload) = upload {
-            if !super::uploads::end(&mut tx, upload, Some((new.id, new.modified))).await.map_err(of_index)? {
-                return Ok(false);
-            }
+        if let Some(upload) = upload
+            && !super::uploads::end(&mut tx, upload, Some((new.id, new.modified))).await.map_err(of_index)?
+        {
+            return Ok(false);
         }
         let current = current(&mut tx, key).await.map_err(of_index)?;
         condition.check(current.as_ref().filter(|current| !current.marker))?;

@@ -1,6 +1,14 @@
 //! What there is: objects, versions, uploads and their parts, a page at a time.
 
-use s3s::{S3Error, S3ErrorCode, S3Response, S3Result, dto::*};
+use s3s::{
+    S3Error, S3ErrorCode, S3Response, S3Result,
+    dto::{
+        CommonPrefix, CommonPrefixList, DeleteMarkerEntry, ETag, EncodingType, ListMultipartUploadsInput,
+        ListMultipartUploadsOutput, ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsInput,
+        ListObjectsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, MultipartUpload,
+        Object, ObjectStorageClass, ObjectVersion, ObjectVersionStorageClass, Owner, Part, StorageClass,
+    },
+};
 
 use super::{
     api::Api,
@@ -11,7 +19,7 @@ use super::{
     sums::{hex, unhex},
 };
 
-/// Most entries of one page. Source: the S3 API reference, ListObjectsV2.
+/// Most entries of one page. Source: the S3 API reference, `ListObjectsV2`.
 const MOST: i32 = 1_000;
 
 /// Texts as the client wants them: percent-encoded if it said so, since XML cannot hold every character of a key.

@@ -6,7 +6,15 @@ use std::{
     sync::Arc,
 };
 
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*};
+use s3s::{
+    S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    dto::{
+        AbortMultipartUploadInput, AbortMultipartUploadOutput, CompleteMultipartUploadInput,
+        CompleteMultipartUploadOutput, CompletedPart, CopyPartResult, CreateMultipartUploadInput,
+        CreateMultipartUploadOutput, ETag, Range, UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput,
+        UploadPartOutput,
+    },
+};
 
 use super::{
     api::{Api, seconds},

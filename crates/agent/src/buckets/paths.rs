@@ -40,7 +40,8 @@ fn shown(character: char, first: bool) -> String {
     // A leading dot would hide the file, or be a folder's own or upper name.
     if character.is_control() || matches!(character, '%' | '~' | '\\') || (first && character == '.') {
         let mut bytes = [0; 4];
-        return character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let bytes: Vec<String> = character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect();
+        return bytes.concat();
     }
     character.to_string()
 }

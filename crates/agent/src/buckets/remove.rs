@@ -1,13 +1,19 @@
-//! DeleteObject and DeleteObjects.
+//! `DeleteObject` and `DeleteObjects`.
 
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*};
+use s3s::{
+    S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    dto::{
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition,
+        Error,
+    },
+};
 
 use super::{
     api::Api,
     index::{Condition, Deletion},
 };
 
-/// Most objects of one request. Source: the S3 API reference, DeleteObjects.
+/// Most objects of one request. Source: the S3 API reference, `DeleteObjects`.
 const MOST: usize = 1_000;
 
 pub(super) async fn one(api: &Api, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {

@@ -40,13 +40,12 @@ pub(super) fn send(file: File, archived: bool, from: u64, to: u64) -> StreamingB
 impl Reader {
     fn next(mut self) -> io::Result<(Bytes, Self)> {
         let left = self.end - self.at;
-        let mut block = match &mut self.place {
-            Some(place) => archive::read(&self.file, place, self.at)?,
-            None => {
-                let mut block = vec![0; usize::try_from(left.min(BLOCK)).map_err(io::Error::other)?];
-                self.file.read_exact_at(&mut block, self.at)?;
-                block
-            }
+        let mut block = if let Some(place) = &mut self.place {
+            archive::read(&self.file, place, self.at)?
+        } else {
+            let mut block = vec![0; usize::try_from(left.min(BLOCK)).map_err(io::Error::other)?];
+            self.file.read_exact_at(&mut block, self.at)?;
+            block
         };
         block.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         if block.is_empty() {

@@ -148,7 +148,7 @@ impl Digest {
     }
 }
 
-/// The ETag of an object made of parts: the MD5 of their MD5s, and how many. Fails on an ETag that is no MD5.
+/// The `ETag` of an object made of parts: the MD5 of their MD5s, and how many. Fails on one that is no MD5.
 pub(super) fn etag_of_parts<'a>(etags: impl ExactSizeIterator<Item = &'a str>) -> S3Result<String> {
     let count = etags.len();
     let mut whole = Md5::new();

@@ -131,7 +131,7 @@ impl Store {
             for (number, body) in events {
                 match serde_json::from_str::<Happening>(&body) {
                     Ok(happening) => {
-                        event::hand_on(environment, &definition.name, &definition.bucket, happening).await?
+                        event::hand_on(environment, &definition.name, &definition.bucket, happening).await?;
                     }
                     Err(error) => tracing::error!("bucket: event {number} cannot be read: {error}"),
                 }
@@ -311,6 +311,7 @@ fn unlink(folder: &Path, file: &str) -> io::Result<()> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` passes it")]
 fn failed(error: sqlx::Error) -> Error {
     Error::failed(format!("the index of the bucket fails: {error}; see whether its disk is full or damaged"))
 }

@@ -1,8 +1,14 @@
-//! PutObject and CopyObject.
+//! `PutObject` and `CopyObject`.
 
 use std::{collections::BTreeMap, fs, io};
 
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, dto::*};
+use s3s::{
+    S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    dto::{
+        CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, ETag, Metadata, MetadataDirective,
+        ObjectCannedACL, PutObjectInput, PutObjectOutput, ServerSideEncryption, Timestamp, TimestampFormat,
+    },
+};
 
 use super::{
     api::{Api, seconds},
@@ -17,6 +23,7 @@ use super::{
 };
 
 /// What a client can ask of a new object that this server does not do.
+#[expect(clippy::struct_excessive_bools, reason = "each is a header that a request has or has not")]
 pub(super) struct Asked<'a> {
     pub(super) acl: Option<&'a ObjectCannedACL>,
     pub(super) encryption: Option<&'a ServerSideEncryption>,

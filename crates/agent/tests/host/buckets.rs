@@ -170,7 +170,7 @@ async fn visitors_get_what_is_public_or_signed_for_them_and_nothing_else() {
     let asked = edge.plain("OPTIONS", &url, &origin("https://shop.test"), b"").await.unwrap();
     assert_eq!((asked.status, asked.headers["access-control-allow-origin"].as_str()), (200, "https://shop.test"));
     assert_eq!(edge.plain("OPTIONS", &url, &origin("https://evil.test"), b"").await.unwrap().status, 403);
-    let done = edge.plain("PUT", &url, &[("origin", "https://shop.test")], &[7; 300_000]).await.unwrap();
+    let done = edge.plain("PUT", &url, &[("origin", "https://shop.test")], &vec![7; 300_000]).await.unwrap();
     assert_eq!((done.status, done.headers["access-control-allow-origin"].as_str()), (200, "https://shop.test"));
     assert_eq!(get(&s3, "from/page").await.1.len(), 300_000);
 }
@@ -189,8 +189,8 @@ on  = { bucket = "files" }
     assert_eq!(put(&s3, "one", b"22").await, 200);
     let copied = s3.send("PUT", "/files/copy", &[], &[("x-amz-copy-source", "/files/one")], b"").await.unwrap();
     assert_eq!(copied.status, 200, "{}", copied.text());
-    let begun = s3.send("POST", "/files/parts", &[("uploads", "")], &[], b"").await.unwrap();
-    let upload = begun.all("UploadId").remove(0);
+    let created = s3.send("POST", "/files/parts", &[("uploads", "")], &[], b"").await.unwrap();
+    let upload = created.all("UploadId").remove(0);
     let query = [("partNumber", "1"), ("uploadId", upload.as_str())];
     let part = s3.send("PUT", "/files/parts", &query, &[], b"part").await.unwrap();
     let etag = part.headers["etag"].replace('"', "&quot;");

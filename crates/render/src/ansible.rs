@@ -3,6 +3,8 @@
 //! What the founding document got wrong is right here: no `recovery.conf` (12), no `wal_keep_segments` (13), no md5, no copy
 //! from a cloud's own service by `pg_basebackup` (T9), and no failover by a script without a lease (T10).
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 use stack::{Database, DatabaseEngine, Extra, Kind, ResourceName};
 
@@ -32,7 +34,11 @@ fn said<'e>(cluster: Option<&'e Extra>, key: &str) -> Option<&'e str> {
 }
 
 fn settings() -> File {
-    File::new("ansible.cfg", "ansible-playbook cluster.yml", "[defaults]\ninventory = inventory.yml\nhost_key_checking = True\ninterpreter_python = /usr/bin/python3\n\n[privilege_escalation]\nbecome = True\n")
+    File::new(
+        "ansible.cfg",
+        "ansible-playbook cluster.yml",
+        "[defaults]\ninventory = inventory.yml\nhost_key_checking = True\ninterpreter_python = /usr/bin/python3\n\n[privilege_escalation]\nbecome = True\n",
+    )
 }
 
 fn hosts(names: impl IntoIterator<Item = String>) -> Value {
@@ -55,7 +61,10 @@ fn inventory(input: &Input, cluster: Option<&Extra>, databases: &[(&ResourceName
         let group = own.as_str().replace('-', "_");
         let mut parts = Map::new();
         parts.insert(format!("{group}_primary"), hosts([format!("{own}-primary.{domain}")]));
-        parts.insert(format!("{group}_replicas"), hosts((1..=database.replicas).map(|at| format!("{own}-replica{at}.{domain}"))));
+        parts.insert(
+            format!("{group}_replicas"),
+            hosts((1..=database.replicas).map(|at| format!("{own}-replica{at}.{domain}"))),
+        );
         whole.insert(format!("database_{group}"), json!({ "children": parts }));
     }
     whole.insert("backup".to_owned(), hosts([format!("backup.{domain}")]));
@@ -64,7 +73,10 @@ fn inventory(input: &Input, cluster: Option<&Extra>, databases: &[(&ResourceName
 }
 
 fn task(name: &str, module: &str, arguments: Value) -> Value {
-    json!({ "name": name, format!("ansible.builtin.{module}"): arguments })
+    let mut task = Map::new();
+    task.insert("name".to_owned(), name.into());
+    task.insert(format!("ansible.builtin.{module}"), arguments);
+    task.into()
 }
 
 fn with(mut task: Value, more: Value) -> Value {
@@ -74,6 +86,7 @@ fn with(mut task: Value, more: Value) -> Value {
     task
 }
 
+#[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
 fn cluster_playbook(cluster: Option<&Extra>) -> File {
     let version = said(cluster, "version").unwrap_or("1.34");
     let pods = said(cluster, "pods").unwrap_or("10.244.0.0/16");
@@ -84,35 +97,75 @@ fn cluster_playbook(cluster: Option<&Extra>) -> File {
     let repository = format!("https://pkgs.k8s.io/core:/stable:/v{version}/deb");
     let prepare = json!([
         task("Turn swap off now", "command", json!({ "cmd": "swapoff --all" })),
-        task("Keep swap off", "replace", json!({ "path": "/etc/fstab", "regexp": "^([^#].*\\sswap\\s.*)$", "replace": "# \\1" })),
-        task("Load the modules of pod networks", "copy", json!({ "dest": "/etc/modules-load.d/kubernetes.conf", "content": "overlay\nbr_netfilter\n", "mode": "0644" })),
+        task(
+            "Keep swap off",
+            "replace",
+            json!({ "path": "/etc/fstab", "regexp": "^([^#].*\\sswap\\s.*)$", "replace": "# \\1" })
+        ),
+        task(
+            "Load the modules of pod networks",
+            "copy",
+            json!({ "dest": "/etc/modules-load.d/kubernetes.conf", "content": "overlay\nbr_netfilter\n", "mode": "0644" })
+        ),
         task("Load them now", "command", json!({ "cmd": "modprobe --all overlay br_netfilter" })),
-        task("Let packets of pods through", "copy", json!({
-            "dest": "/etc/sysctl.d/90-kubernetes.conf",
-            "content": "net.bridge.bridge-nf-call-iptables = 1\nnet.bridge.bridge-nf-call-ip6tables = 1\nnet.ipv4.ip_forward = 1\n",
-            "mode": "0644",
-        })),
+        task(
+            "Let packets of pods through",
+            "copy",
+            json!({
+                "dest": "/etc/sysctl.d/90-kubernetes.conf",
+                "content": "net.bridge.bridge-nf-call-iptables = 1\nnet.bridge.bridge-nf-call-ip6tables = 1\nnet.ipv4.ip_forward = 1\n",
+                "mode": "0644",
+            })
+        ),
         task("Apply it now", "command", json!({ "cmd": "sysctl --system" })),
-        task("Install the container runtime", "apt", json!({ "name": [package, "gpg", "ca-certificates"], "update_cache": true, "cache_valid_time": 3600 })),
-        task("Make a folder for its settings", "file", json!({ "path": "/etc/containerd", "state": "directory", "mode": "0755" })),
-        task("Let it use the cgroups of systemd", "copy", json!({
-            "dest": "/etc/containerd/config.toml",
-            "content": "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n  runtime_type = \"io.containerd.runc.v2\"\n  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n    SystemdCgroup = true\n",
-            "mode": "0644",
-        })),
-        task("Fetch the key of the packages", "get_url", json!({ "url": format!("{repository}/Release.key"), "dest": "/etc/apt/keyrings/kubernetes.asc", "mode": "0644" })),
-        task("Know where the packages are", "copy", json!({
-            "dest": "/etc/apt/sources.list.d/kubernetes.list",
-            "content": format!("deb [signed-by=/etc/apt/keyrings/kubernetes.asc] {repository}/ /\n"),
-            "mode": "0644",
-        })),
+        task(
+            "Install the container runtime",
+            "apt",
+            json!({ "name": [package, "gpg", "ca-certificates"], "update_cache": true, "cache_valid_time": 3600 })
+        ),
+        task(
+            "Make a folder for its settings",
+            "file",
+            json!({ "path": "/etc/containerd", "state": "directory", "mode": "0755" })
+        ),
+        task(
+            "Let it use the cgroups of systemd",
+            "copy",
+            json!({
+                "dest": "/etc/containerd/config.toml",
+                "content": "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc]\n  runtime_type = \"io.containerd.runc.v2\"\n  [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.runc.options]\n    SystemdCgroup = true\n",
+                "mode": "0644",
+            })
+        ),
+        task(
+            "Fetch the key of the packages",
+            "get_url",
+            json!({ "url": format!("{repository}/Release.key"), "dest": "/etc/apt/keyrings/kubernetes.asc", "mode": "0644" })
+        ),
+        task(
+            "Know where the packages are",
+            "copy",
+            json!({
+                "dest": "/etc/apt/sources.list.d/kubernetes.list",
+                "content": format!("deb [signed-by=/etc/apt/keyrings/kubernetes.asc] {repository}/ /\n"),
+                "mode": "0644",
+            })
+        ),
         task("Install the tools", "apt", json!({ "name": ["kubeadm", "kubelet", "kubectl"], "update_cache": true })),
         with(
-            task("Keep their version until somebody upgrades", "dpkg_selections", json!({ "name": "{{ item }}", "selection": "hold" })),
+            task(
+                "Keep their version until somebody upgrades",
+                "dpkg_selections",
+                json!({ "name": "{{ item }}", "selection": "hold" })
+            ),
             json!({ "loop": ["kubeadm", "kubelet", "kubectl"] }),
         ),
         with(
-            task("Start the services", "systemd_service", json!({ "name": "{{ item }}", "enabled": true, "state": "started" })),
+            task(
+                "Start the services",
+                "systemd_service",
+                json!({ "name": "{{ item }}", "enabled": true, "state": "started" })
+            ),
             json!({ "loop": [package, "kubelet"] }),
         ),
     ]);
@@ -123,13 +176,25 @@ fn cluster_playbook(cluster: Option<&Extra>) -> File {
     };
     let config = json!({ "KUBECONFIG": "/etc/kubernetes/admin.conf" });
     let begin = json!([
-        task("Make the cluster", "command", json!({
-            "cmd": format!("kubeadm init --control-plane-endpoint {{{{ groups['control'][0] }}}} --upload-certs --pod-network-cidr={pods}"),
-            "creates": "/etc/kubernetes/admin.conf",
-        })),
-        task("Fetch the network of pods, at a fixed version", "get_url", json!({ "url": network, "dest": "/etc/kubernetes/network.yaml", "mode": "0644" })),
+        task(
+            "Make the cluster",
+            "command",
+            json!({
+                "cmd": format!("kubeadm init --control-plane-endpoint {{{{ groups['control'][0] }}}} --upload-certs --pod-network-cidr={pods}"),
+                "creates": "/etc/kubernetes/admin.conf",
+            })
+        ),
+        task(
+            "Fetch the network of pods, at a fixed version",
+            "get_url",
+            json!({ "url": network, "dest": "/etc/kubernetes/network.yaml", "mode": "0644" })
+        ),
         with(
-            task("Write its address range into it", "replace", json!({ "path": "/etc/kubernetes/network.yaml", "regexp": "10\\.244\\.0\\.0/16", "replace": pods })),
+            task(
+                "Write its address range into it",
+                "replace",
+                json!({ "path": "/etc/kubernetes/network.yaml", "regexp": "10\\.244\\.0\\.0/16", "replace": pods })
+            ),
             json!({}),
         ),
         with(
@@ -142,7 +207,11 @@ fn cluster_playbook(cluster: Option<&Extra>) -> File {
             task("Ask how to join", "command", json!({ "cmd": "kubeadm token create --ttl 1h --print-join-command" })),
             json!({ "delegate_to": "{{ groups['control'][0] }}", "run_once": true, "register": "cluster_join", "changed_when": false, "no_log": true }),
         ),
-        task("Join", "command", json!({ "cmd": "{{ cluster_join.stdout }}", "creates": "/etc/kubernetes/kubelet.conf" })),
+        task(
+            "Join",
+            "command",
+            json!({ "cmd": "{{ cluster_join.stdout }}", "creates": "/etc/kubernetes/kubelet.conf" })
+        ),
     ]);
     let plays = json!([
         { "name": "Prepare every machine", "hosts": "kubernetes", "tasks": prepare },
@@ -160,6 +229,7 @@ fn quiet(task: Value) -> Value {
     if always { with(task, json!({ "changed_when": false })) } else { task }
 }
 
+#[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
 fn database_playbook(input: &Input, name: &ResourceName, database: &Database, version: &str) -> File {
     let major = version.split('.').next().unwrap_or("17");
     let group = name.as_str().replace('-', "_");
@@ -168,21 +238,64 @@ fn database_playbook(input: &Input, name: &ResourceName, database: &Database, ve
     let etc = format!("/etc/postgresql/{major}/main");
     let replicas: Vec<String> = (1..=database.replicas).map(|at| format!("{name}-replica{at}.{domain}")).collect();
     let mut settings = String::from("listen_addresses = '*'\nwal_level = replica\n");
-    settings += &format!("max_wal_senders = {}\nmax_replication_slots = {}\n", database.replicas.max(1) + 3, database.replicas.max(1) + 3);
+    let _ = writeln!(
+        settings,
+        "max_wal_senders = {}\nmax_replication_slots = {}",
+        database.replicas.max(1) + 3,
+        database.replicas.max(1) + 3
+    );
     // segments became a size: 64 of 16 MB
     settings += "wal_keep_size = 1GB\nmax_slot_wal_keep_size = 20GB\nhot_standby = on\npassword_encryption = scram-sha-256\narchive_mode = on\n";
-    settings += &format!("archive_command = 'rsync --archive --ignore-existing %p postgres@backup.{domain}:/srv/archive/{name}/%f'\n");
-    let fixed = ["listen_addresses", "wal_level", "max_wal_senders", "max_replication_slots", "wal_keep_size", "hot_standby", "password_encryption", "archive_mode", "archive_command"];
+    let _ = writeln!(
+        settings,
+        "archive_command = 'rsync --archive --ignore-existing %p postgres@backup.{domain}:/srv/archive/{name}/%f'"
+    );
+    let fixed = [
+        "listen_addresses",
+        "wal_level",
+        "max_wal_senders",
+        "max_replication_slots",
+        "wal_keep_size",
+        "hot_standby",
+        "password_encryption",
+        "archive_mode",
+        "archive_command",
+    ];
     for (key, value) in database.settings.iter().filter(|(key, _)| !fixed.contains(&key.as_str())) {
-        settings += &format!("{key} = '{}'\n", value.replace('\'', "''"));
+        let _ = writeln!(settings, "{key} = '{}'", value.replace('\'', "''"));
     }
-    let rules: String = replicas.iter().map(|host| format!("hostssl replication replicator {host} scram-sha-256\n")).collect();
+    let mut rules = String::new();
+    for host in &replicas {
+        let _ = writeln!(rules, "hostssl replication replicator {host} scram-sha-256");
+    }
     let restart = json!({ "notify": "Restart PostgreSQL" });
-    let handlers = json!([task("Restart PostgreSQL", "systemd_service", json!({ "name": format!("postgresql@{major}-main"), "state": "restarted" }))]);
+    let handlers = json!([task(
+        "Restart PostgreSQL",
+        "systemd_service",
+        json!({ "name": format!("postgresql@{major}-main"), "state": "restarted" })
+    )]);
     let install = vec![
-        task("Install PostgreSQL", "apt", json!({ "name": [format!("postgresql-{major}"), "rsync", "acl"], "update_cache": true, "cache_valid_time": 3600 })),
-        with(task("Write its settings", "copy", json!({ "dest": format!("{etc}/conf.d/90-slipway.conf"), "content": settings, "owner": "postgres", "group": "postgres", "mode": "0640" })), restart.clone()),
-        with(task("Let followers in, by SCRAM over TLS", "blockinfile", json!({ "path": format!("{etc}/pg_hba.conf"), "marker": "# {mark} slipway", "block": rules })), restart),
+        task(
+            "Install PostgreSQL",
+            "apt",
+            json!({ "name": [format!("postgresql-{major}"), "rsync", "acl"], "update_cache": true, "cache_valid_time": 3600 }),
+        ),
+        with(
+            task(
+                "Write its settings",
+                "copy",
+                json!({ "dest": format!("{etc}/conf.d/90-slipway.conf"), "content": settings, "owner": "postgres", "group": "postgres", "mode": "0640" }),
+            ),
+            restart.clone(),
+        ),
+        with(
+            task(
+                "Let followers in, by SCRAM over TLS",
+                "blockinfile",
+                json!({ "path": format!("{etc}/pg_hba.conf"), "marker": "# {mark} slipway", "block": rules }),
+            ),
+            restart,
+        ),
     ];
     let as_postgres = json!({ "become": true, "become_user": "postgres" });
     let mut primary = install.clone();
@@ -194,8 +307,9 @@ fn database_playbook(input: &Input, name: &ResourceName, database: &Database, ve
     primary.push(with(
         with(
             task("Make the role of followers", "command", json!({
-                "cmd": "psql --no-psqlrc --set ON_ERROR_STOP=1 --set password={{ replication_password | quote }}",
-                "stdin": "create role replicator with replication login password :'password'",
+                "cmd": "psql --no-psqlrc --set ON_ERROR_STOP=1",
+                "# by standard input: arguments can be read by everybody on the machine": null,
+                "stdin": "create role replicator with replication login password '{{ replication_password | replace(\"'\", \"''\") }}'",
             })),
             as_postgres.clone(),
         ),
@@ -220,8 +334,14 @@ fn database_playbook(input: &Input, name: &ResourceName, database: &Database, ve
         last["register"] = "database_standby".into();
     }
     let fresh = json!({ "when": "not database_standby.stat.exists" });
-    follow.push(with(task("Stop it", "systemd_service", json!({ "name": format!("postgresql@{major}-main"), "state": "stopped" })), fresh.clone()));
-    follow.push(with(task("Put the empty cluster away", "file", json!({ "path": data, "state": "absent" })), fresh.clone()));
+    follow.push(with(
+        task("Stop it", "systemd_service", json!({ "name": format!("postgresql@{major}-main"), "state": "stopped" })),
+        fresh.clone(),
+    ));
+    follow.push(with(
+        task("Put the empty cluster away", "file", json!({ "path": data, "state": "absent" })),
+        fresh.clone(),
+    ));
     follow.push(with(
         with(
             with(
@@ -235,7 +355,14 @@ fn database_playbook(input: &Input, name: &ResourceName, database: &Database, ve
         ),
         json!({ "when": "not database_standby.stat.exists", "no_log": true }),
     ));
-    follow.push(with(task("Start it", "systemd_service", json!({ "name": format!("postgresql@{major}-main"), "state": "started", "enabled": true })), json!({})));
+    follow.push(with(
+        task(
+            "Start it",
+            "systemd_service",
+            json!({ "name": format!("postgresql@{major}-main"), "state": "started", "enabled": true }),
+        ),
+        json!({}),
+    ));
     let plays = json!([
         { "name": format!("The primary of {name}"), "hosts": format!("{group}_primary"), "tasks": primary, "handlers": handlers },
         { "name": format!("The followers of {name}"), "hosts": format!("{group}_replicas"), "serial": 1, "tasks": follow, "handlers": handlers },

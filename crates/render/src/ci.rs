@@ -63,7 +63,11 @@ fn check(input: &Input) -> File {
             ],
         } },
     });
-    File::new(".github/workflows/check.yml", "Every change is read and built before it is merged.", &yaml::document(&whole))
+    File::new(
+        ".github/workflows/check.yml",
+        "Every change is read and built before it is merged.",
+        &yaml::document(&whole),
+    )
 }
 
 /// Whether a release goes there by a tag and a person's yes, or by a push.
@@ -122,7 +126,12 @@ fn deploy(resolved: &Resolved) -> File {
     } else {
         json!({ "push": { "branches": ["main", "develop"] }, "workflow_dispatch": {} })
     };
-    let url = resolved.stack.routes.iter().find(|route| !route.host.contains('*')).map(|route| format!("https://{}", route.host));
+    let url = resolved
+        .stack
+        .routes
+        .iter()
+        .find(|route| !route.host.contains('*'))
+        .map(|route| format!("https://{}", route.host));
     let cloud = matches!(resolved.environment.target, TargetKind::Aws | TargetKind::Kubernetes);
     let env: Map<String, Value> = outside(resolved)
         .into_iter()
@@ -184,8 +193,9 @@ fn deploy(resolved: &Resolved) -> File {
 fn outside(resolved: &Resolved) -> Vec<(String, bool)> {
     let stack = &resolved.stack;
     let _ = program::all(stack);
-    let wanted = stack.variables.iter().filter(|(name, variable)| binding::of_variable(name, variable).is_some_and(|value| {
-        value.iter().any(|part| matches!(part, binding::Part::Outside(_)))
-    }));
+    let wanted = stack.variables.iter().filter(|(name, variable)| {
+        binding::of_variable(name, variable)
+            .is_some_and(|value| value.iter().any(|part| matches!(part, binding::Part::Outside(_))))
+    });
     wanted.map(|(name, variable)| (name.clone(), variable.secret)).collect()
 }

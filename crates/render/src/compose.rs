@@ -1,6 +1,7 @@
 //! `compose.yaml`: the whole environment on one Docker host.
 
 mod addresses;
+mod backup;
 mod service;
 mod store;
 
@@ -44,6 +45,7 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
         }
     }
     service::migrations(input, &mut services);
+    backup::add(input, &mut services);
     if stack.databases.values().any(|database| matches!(database.migrations, Some(stack::Migrations::Folder(_)))) {
         files.extend(dockerfile::migrate(&folder));
     }
@@ -78,7 +80,7 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
     let about = format!(
         "{} in the environment {}. Values come from .env beside this file: begin with .env.example.\n\
          Start:   docker compose up --detach --build --wait\n\
-         Migrate: docker compose run --rm migrate-NAME   (before `up` when the schema changes)\n\
+         The schema changes first: services wait for migrate-NAME to succeed.\n\
          Jobs:    docker compose --profile jobs run --rm NAME",
         stack.app, input.resolved.name
     );
@@ -130,14 +132,20 @@ fn crontab(input: &Input) -> Option<File> {
 
     let stack = &input.resolved.stack;
     let jobs = stack.jobs.iter().map(|(name, job)| (name, &job.schedule, "jobs"));
-    let functions = stack.functions.iter().filter_map(|(name, function)| {
-        Some((name, function.schedule.as_ref()?, "functions"))
-    });
+    let functions =
+        stack.functions.iter().filter_map(|(name, function)| Some((name, function.schedule.as_ref()?, "functions")));
     let mut body = String::new();
     let mut zone = "UTC";
-    for (name, schedule, profile) in jobs.chain(functions) {
+    for (minute, hour, step) in backup::steps(input) {
         // writing to a String cannot fail
-        if body.is_empty() || schedule.time_zone != zone {
+        let _ = writeln!(
+            body,
+            "{minute} {hour} * * * root cd /opt/{} && docker compose --profile backup run --rm --quiet-pull {step}",
+            stack.app
+        );
+    }
+    for (name, schedule, profile) in jobs.chain(functions) {
+        if schedule.time_zone != zone {
             let _ = writeln!(body, "CRON_TZ={}", schedule.time_zone);
             zone = &schedule.time_zone;
         }

@@ -60,7 +60,9 @@ pub(crate) fn nginx(resolved: &Resolved, place: &Place<'_>, problems: &mut Probl
     let log = if place.unprivileged { "/dev/stdout" } else { "/var/log/nginx/access.log" };
     let _ = writeln!(text, "    access_log {log} plain;\n");
     if !resolved.environment.trusted_proxies.is_empty() {
-        text.push_str("    # the client's address, counted back over proxies that are trusted and no further (S4.P10)\n");
+        text.push_str(
+            "    # the client's address, counted back over proxies that are trusted and no further (S4.P10)\n",
+        );
         for proxy in &resolved.environment.trusted_proxies {
             let _ = writeln!(text, "    set_real_ip_from {proxy};");
         }
@@ -92,7 +94,11 @@ fn name(at: usize, path: &PathRoute) -> String {
 fn rate(limit: &Limit) -> String {
     let millis = u64::from(limit.period).max(1);
     let per_second = u64::from(limit.requests) * 1000 / millis;
-    if per_second > 0 { format!("{per_second}r/s") } else { format!("{}r/m", (u64::from(limit.requests) * 60_000 / millis).max(1)) }
+    if per_second > 0 {
+        format!("{per_second}r/s")
+    } else {
+        format!("{}r/m", (u64::from(limit.requests) * 60_000 / millis).max(1))
+    }
 }
 
 fn zones(text: &mut String, stack: &Stack, route: &Route, at: usize, problems: &mut Problems) {
@@ -156,7 +162,7 @@ fn server(text: &mut String, stack: &Stack, route: &Route, at: usize, place: &Pl
     } else {
         let _ = writeln!(text, "        listen {}{default};\n        server_name {host};", place.port);
     }
-    for path in &route.paths {
+    for path in route.paths.iter().filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site)) {
         text.push('\n');
         location(text, stack, path, at, place);
     }
@@ -175,8 +181,14 @@ fn redirects(text: &mut String, route: &Route, place: &Place<'_>) {
     let scheme = if place.certificates.is_some() { "https" } else { "$scheme" };
     if place.certificates.is_some() && route.host != "*" {
         let _ = writeln!(text, "    server {{\n        listen {};\n        server_name {};", place.port, route.host);
-        let _ = writeln!(text, "        location /.well-known/acme-challenge/ {{\n            root /var/lib/acme;\n        }}");
-        let _ = writeln!(text, "        location / {{\n            return 308 https://$host$request_uri;\n        }}\n    }}\n");
+        let _ = writeln!(
+            text,
+            "        location /.well-known/acme-challenge/ {{\n            root /var/lib/acme;\n        }}"
+        );
+        let _ = writeln!(
+            text,
+            "        location / {{\n            return 308 https://$host$request_uri;\n        }}\n    }}\n"
+        );
     }
     if !route.redirect_from.is_empty() {
         let _ = writeln!(text, "    server {{\n        listen {};", place.port);
@@ -201,16 +213,28 @@ fn headers(text: &mut String, place: &Place<'_>, extra: &[(&str, &str)]) {
 
 fn location(text: &mut String, stack: &Stack, path: &PathRoute, at: usize, place: &Place<'_>) {
     if path.path == "/" {
-        text.push_str("        location / {\n");
-    } else {
-        // whole segments: `/api` must not answer `/apis`
-        let _ = writeln!(text, "        location = {} {{\n            rewrite ^ {}/ last;\n        }}\n", path.path, path.path);
-        let _ = writeln!(text, "        location {}/ {{", path.path.trim_end_matches('/'));
+        return matched(text, stack, path, at, place, "/");
     }
+    // whole segments: `/api` must not answer `/apis`
+    let below = format!("{}/", path.path.trim_end_matches('/'));
+    if path.to.kind == Kind::Site {
+        let _ = writeln!(text, "        location = {} {{\n            return 308 {below};\n        }}\n", path.path);
+    } else {
+        matched(text, stack, path, at, place, &format!("= {}", path.path));
+        text.push('\n');
+    }
+    matched(text, stack, path, at, place, &below);
+}
+
+fn matched(text: &mut String, stack: &Stack, path: &PathRoute, at: usize, place: &Place<'_>, matches: &str) {
+    let _ = writeln!(text, "        location {matches} {{");
     let name = name(at, path);
     if path.limit.is_some() {
         let burst = path.limit.as_ref().map_or(1, |limit| limit.requests.clamp(1, 1000));
-        let _ = writeln!(text, "            limit_req zone={name} burst={burst} nodelay;\n            limit_req_status 429;");
+        let _ = writeln!(
+            text,
+            "            limit_req zone={name} burst={burst} nodelay;\n            limit_req_status 429;"
+        );
     }
     match path.max_body {
         Some(size) => {
@@ -249,7 +273,7 @@ fn service(text: &mut String, path: &PathRoute, name: &str, place: &Place<'_>) {
         text.push_str("                return 204;\n            }\n");
     }
     if path.strip && path.path != "/" {
-        let _ = writeln!(text, "            rewrite ^{}/(.*)$ /$1 break;", path.path.trim_end_matches('/'));
+        let _ = writeln!(text, "            rewrite ^{}/?(.*)$ /$1 break;", path.path.trim_end_matches('/'));
     }
     let _ = writeln!(text, "            proxy_pass http://{};\n            proxy_http_version 1.1;", path.to.name);
     text.push_str(
@@ -303,7 +327,9 @@ fn site(text: &mut String, stack: &Stack, path: &PathRoute, place: &Place<'_>) {
     let _ = writeln!(text, "            try_files $uri $uri/index.html {fall};");
     if site.hashed && path.path == "/" {
         // a name with a hash never changes its content (S4.P8)
-        text.push_str("\n            location ~ \"[.-][A-Za-z0-9_-]{8,}[.](js|css|woff2?|png|jpe?g|svg|webp|avif|wasm)$\" {\n");
+        text.push_str(
+            "\n            location ~ \"[.-][A-Za-z0-9_-]{8,}[.](js|css|woff2?|png|jpe?g|svg|webp|avif|wasm)$\" {\n",
+        );
         let mut asset = extra;
         asset.push(("Cache-Control", "public, max-age=31536000, immutable"));
         let mut inner = String::new();

@@ -36,9 +36,9 @@ impl File {
     /// A short name of the text, by which a file that somebody changed is told from one that was only rendered before.
     /// FNV-1a, 64 bits: it guards against forgetting, not against malice.
     pub fn fingerprint(text: &str) -> String {
-        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         format!("{hash:016x}")
     }
 }

@@ -12,7 +12,9 @@ pub(crate) fn render(input: &Input) -> Vec<File> {
     for (need, extra) in sections {
         let text = |key: &str| extra.settings.get(key).and_then(Value::as_str);
         let mut panels = Vec::new();
-        for metric in extra.settings.get("metrics").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for metric in
+            extra.settings.get("metrics").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        {
             panels.push(panel(resolved, metric, metric, None, None, panels.len()));
         }
         for one in extra.settings.get("panels").and_then(Value::as_array).into_iter().flatten() {
@@ -20,13 +22,21 @@ pub(crate) fn render(input: &Input) -> Vec<File> {
             // an expression of its own says it best, unless it is one of a cloud
             let query = said("query").filter(|query| !query.starts_with("AWS/"));
             let Some(metric) = query.or_else(|| said("metric")) else { continue };
-            panels.push(panel(resolved, said("title").unwrap_or(metric), metric, said("kind"), said("unit"), panels.len()));
+            panels.push(panel(
+                resolved,
+                said("title").unwrap_or(metric),
+                metric,
+                said("kind"),
+                said("unit"),
+                panels.len(),
+            ));
         }
         let title = text("title").unwrap_or(need.name.as_str());
         files.push(dashboard(resolved, need.name.as_str(), title, &panels, text("range"), text("refresh")));
     }
     if files.is_empty() {
-        let metrics = ["http.requests", "http.errors", "http.latency.p95", "cpu", "memory", "db.connections", "cache.hits"];
+        let metrics =
+            ["http.requests", "http.errors", "http.latency.p95", "cpu", "memory", "db.connections", "cache.hits"];
         let panels: Vec<Value> =
             metrics.iter().enumerate().map(|(at, metric)| panel(resolved, metric, metric, None, None, at)).collect();
         files.push(dashboard(resolved, "overview", resolved.stack.app.as_str(), &panels, None, None));
@@ -46,10 +56,16 @@ fn unit(metric: &str, said: Option<&str>) -> (&'static str, bool) {
         _ => {}
     }
     match metric {
-        "http.errors" | "cpu" | "memory" | "disk" | "db.connections" | "cache.hits" | "cache.memory" => ("percent", true),
+        "http.errors" | "cpu" | "memory" | "disk" | "db.connections" | "cache.hits" | "cache.memory" => {
+            ("percent", true)
+        }
         "http.requests" | "http.limited" | "logs.errors" => ("reqps", false),
         "bucket.size" | "db.size" => ("bytes", false),
-        _ if metric.starts_with("http.latency") || metric.ends_with(".age") || metric.ends_with(".lag") || metric.ends_with(".latency") || metric.ends_with(".duration") => ("s", false),
+        _ if metric.starts_with("http.latency")
+            || ["age", "lag", "latency", "duration"].contains(&metric.rsplit('.').next().unwrap_or_default()) =>
+        {
+            ("s", false)
+        }
         _ => ("short", false),
     }
 }
@@ -60,7 +76,7 @@ fn expression(resolved: &Resolved, metric: &str, kind: Option<&str>, percent: bo
         Some("p50") => "0.5",
         Some("p95") => "0.95",
         Some("p99") => "0.99",
-        _ if metric.starts_with("rate(") && !metric.contains(" ") => return format!("sum({metric})"),
+        _ if metric.starts_with("rate(") && !metric.contains(' ') => return format!("sum({metric})"),
         _ => return measure::expression(resolved, metric, percent),
     };
     if metric.contains('(') { metric.to_owned() } else { measure::quantile(share, metric.trim_end_matches("_bucket")) }
@@ -88,7 +104,14 @@ fn panel(resolved: &Resolved, title: &str, metric: &str, kind: Option<&str>, sai
     })
 }
 
-fn dashboard(resolved: &Resolved, name: &str, title: &str, panels: &[Value], range: Option<&str>, refresh: Option<&str>) -> File {
+fn dashboard(
+    resolved: &Resolved,
+    name: &str,
+    title: &str,
+    panels: &[Value],
+    range: Option<&str>,
+    refresh: Option<&str>,
+) -> File {
     let app = resolved.stack.app.as_str();
     let mut id = format!("{app}-{}-{name}", resolved.name);
     id.truncate(40);
@@ -121,7 +144,11 @@ fn provisioning(resolved: &Resolved) -> [File; 2] {
         "name": "Prometheus", "uid": "prometheus", "type": "prometheus", "access": "proxy", "url": "http://prometheus:9090", "isDefault": true,
     }] });
     [
-        File::new("provisioning/dashboards/slipway.yaml", "Goes to /etc/grafana/provisioning; the dashboards to /etc/grafana/dashboards.", &yaml::document(&dashboards)),
+        File::new(
+            "provisioning/dashboards/slipway.yaml",
+            "Goes to /etc/grafana/provisioning; the dashboards to /etc/grafana/dashboards.",
+            &yaml::document(&dashboards),
+        ),
         File::new("provisioning/datasources/slipway.yaml", "Where the numbers come from.", &yaml::document(&sources)),
     ]
 }

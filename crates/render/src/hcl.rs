@@ -219,17 +219,21 @@ mod tests {
 
     #[test]
     fn a_block_is_laid_out_as_terraform_does() {
-        insta::assert_snapshot!(resource("aws_vpc", "main", &json!({
-            "cidr_block": "10.0.0.0/16",
-            "enable_dns_support": true,
-            "# why": null,
-            "name": "= var.name",
-            "gone": null,
-            "path": plain("${HOME}"),
-            "joined": "${var.a}-${aws_x.y[\"b\"].id}",
-            "policy": { "jsonencode()": { "Version": "2012-10-17", "a/b": [1, 2] } },
-            "rule {}": [{ "port": 80 }, { "port": 443, "inner {}": {} }],
-            "tags": { "Name": "a", "Longer": "b" },
-        })));
+        insta::assert_snapshot!(resource(
+            "aws_vpc",
+            "main",
+            &json!({
+                "cidr_block": "10.0.0.0/16",
+                "enable_dns_support": true,
+                "# why": null,
+                "name": "= var.name",
+                "gone": null,
+                "path": plain("${HOME}"),
+                "joined": "${var.a}-${aws_x.y[\"b\"].id}",
+                "policy": { "jsonencode()": { "Version": "2012-10-17", "a/b": [1, 2] } },
+                "rule {}": [{ "port": 80 }, { "port": 443, "inner {}": {} }],
+                "tags": { "Name": "a", "Longer": "b" },
+            })
+        ));
     }
 }

@@ -7,8 +7,8 @@ mod addresses;
 mod chart;
 mod job;
 mod labels;
-mod policy;
 mod pod;
+mod policy;
 mod route;
 mod service;
 mod site;
@@ -52,7 +52,11 @@ pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
         sheets.push(("namespace".to_owned(), "Everything lives in this namespace.".to_owned(), vec![namespace(scene)]));
     }
     sheets.push(("config".to_owned(), "Values of the contract that are no secrets.".to_owned(), vec![config(scene)]));
-    sheets.push(("network".to_owned(), "Nothing may talk to anything unless a policy beside it says so.".to_owned(), policy::default(scene)));
+    sheets.push((
+        "network".to_owned(),
+        "Nothing may talk to anything unless a policy beside it says so.".to_owned(),
+        policy::default(scene),
+    ));
     sheets.extend(store::databases(scene));
     sheets.extend(store::caches(scene));
     sheets.extend(store::queues(scene));

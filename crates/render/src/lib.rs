@@ -62,6 +62,7 @@ pub fn render(target: Target, input: &Input) -> Result<Rendered, Problems> {
         Target::Ansible => ansible::render(input),
         Target::Runbook => runbook::render(input),
     };
+    files = files.into_iter().map(File::ended).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let problems = input.options.settle(problems);
     if problems.has_errors() { Err(problems) } else { Ok(Rendered { files, problems }) }

@@ -41,7 +41,8 @@ fn jobs(resolved: &Resolved) -> Vec<Value> {
             }));
         }
         if resolved.environment.target == TargetKind::Hosts {
-            let targets: Vec<String> = resolved.environment.hosts.iter().map(|host| format!("{}:9100", bare(host))).collect();
+            let targets: Vec<String> =
+                resolved.environment.hosts.iter().map(|host| format!("{}:9100", bare(host))).collect();
             jobs.push(json!({ "job_name": "hosts", "static_configs": [{ "targets": targets }] }));
         }
     }

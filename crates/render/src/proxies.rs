@@ -20,7 +20,15 @@ pub(crate) fn nginx(input: &Input, problems: &mut Problems) -> Vec<File> {
         unprivileged: false,
         instances: &|name| {
             let Some(service) = stack.services.get(name) else { return Vec::new() };
-            local(prometheus::instances(&input.resolved, name.as_str(), service.port.unwrap_or(80), service.size.replicas.min), name.as_str())
+            local(
+                prometheus::instances(
+                    &input.resolved,
+                    name.as_str(),
+                    service.port.unwrap_or(80),
+                    service.size.replicas.min,
+                ),
+                name.as_str(),
+            )
         },
         root: &|site| format!("/var/www/{app}/{site}"),
     };
@@ -108,7 +116,9 @@ fn path_test(path: &str) -> String {
 
 fn frontend(text: &mut String, input: &Input, problems: &mut Problems) {
     let resolved = &input.resolved;
-    text.push_str("frontend visitors\n    bind :80\n    bind :443 ssl crt /etc/haproxy/certificates alpn h2,http/1.1\n");
+    text.push_str(
+        "frontend visitors\n    bind :80\n    bind :443 ssl crt /etc/haproxy/certificates alpn h2,http/1.1\n",
+    );
     text.push_str("    http-request redirect scheme https code 308 unless { ssl_fc }\n");
     if resolved.environment.trusted_proxies.is_empty() {
         text.push_str("    # what a visitor says of its own address is not believed (S4.P10)\n    http-request del-header X-Forwarded-For\n");
@@ -129,7 +139,11 @@ fn frontend(text: &mut String, input: &Input, problems: &mut Problems) {
     }
     for route in &resolved.stack.routes {
         for host in &route.redirect_from {
-            let _ = writeln!(text, "    http-request redirect prefix https://{} code 308 if {{ hdr(host),field(1,:) -i {host} }}", route.host);
+            let _ = writeln!(
+                text,
+                "    http-request redirect prefix https://{} code 308 if {{ hdr(host),field(1,:) -i {host} }}",
+                route.host
+            );
         }
     }
     let mut chosen = String::new();
@@ -138,20 +152,37 @@ fn frontend(text: &mut String, input: &Input, problems: &mut Problems) {
             let rule = rule_name(at, number);
             if path.to.kind != Kind::Service {
                 let key = format!("route.\"{}\".\"{}\"", route.host, path.path);
-                problems.push(honours::refusal(crate::Target::Haproxy, &key, &format!("a {}", path.to.kind), &["nginx", "compose", "kubernetes", "terraform"]));
+                problems.push(honours::refusal(
+                    crate::Target::Haproxy,
+                    &key,
+                    &format!("a {}", path.to.kind),
+                    &["nginx", "compose", "kubernetes", "terraform"],
+                ));
                 continue;
             }
             if path.cors.is_some() {
                 let key = format!("route.\"{}\".\"{}\".cors", route.host, path.path);
-                problems.push(honours::refusal(crate::Target::Haproxy, &key, "origins", &["nginx", "compose", "kubernetes", "terraform"]));
+                problems.push(honours::refusal(
+                    crate::Target::Haproxy,
+                    &key,
+                    "origins",
+                    &["nginx", "compose", "kubernetes", "terraform"],
+                ));
             }
             let tests: Vec<String> = match path.path.as_str() {
                 "/" => vec![host_test(route)],
-                prefix => vec![format!("{}{{ path {prefix} }}", host_test(route)), format!("{}{{ path_beg {prefix}/ }}", host_test(route))],
+                prefix => vec![
+                    format!("{}{{ path {prefix} }}", host_test(route)),
+                    format!("{}{{ path_beg {prefix}/ }}", host_test(route)),
+                ],
             };
             let condition = tests.iter().map(|test| test.trim()).collect::<Vec<_>>().join(" or ");
             let condition = if condition.is_empty() { String::new() } else { format!(" if {condition}") };
-            let _ = writeln!(chosen, "    use_backend {}{condition}", backend_name(&rule, path.to.name.as_str(), path.strip || path.limit.is_some()));
+            let _ = writeln!(
+                chosen,
+                "    use_backend {}{condition}",
+                backend_name(&rule, path.to.name.as_str(), path.strip || path.limit.is_some())
+            );
         }
     }
     let _ = path_test;
@@ -171,12 +202,18 @@ fn backends(text: &mut String, input: &Input) {
         for (number, path) in route.paths.iter().enumerate().filter(|(_, path)| path.to.kind == Kind::Service) {
             let rule = rule_name(at, number);
             let name = backend_name(&rule, path.to.name.as_str(), path.strip || path.limit.is_some());
-            let Some(service) = resolved.stack.services.get(&path.to.name).filter(|_| !written.contains(&name)) else { continue };
+            let Some(service) = resolved.stack.services.get(&path.to.name).filter(|_| !written.contains(&name)) else {
+                continue;
+            };
             let _ = writeln!(text, "backend {name}\n    balance leastconn");
             if let Some(limit) = &path.limit {
                 let key = if limit.per == LimitKey::Ip { "src" } else { "fe_name" };
                 let _ = writeln!(text, "    http-request track-sc0 {key} table limit_{rule}");
-                let _ = writeln!(text, "    http-request deny deny_status 429 if {{ sc_http_req_rate(0,limit_{rule}) gt {} }}", limit.requests);
+                let _ = writeln!(
+                    text,
+                    "    http-request deny deny_status 429 if {{ sc_http_req_rate(0,limit_{rule}) gt {} }}",
+                    limit.requests
+                );
             }
             if let Some(size) = path.max_body {
                 let _ = writeln!(text, "    http-request deny deny_status 413 if {{ req.body_size gt {} }}", size.0);
@@ -194,11 +231,15 @@ fn backends(text: &mut String, input: &Input) {
                 options = format!(" check inter {} rise {} fall {}", health.every, health.up, health.down);
             }
             let port = service.port.unwrap_or(80);
-            let list = local(prometheus::instances(resolved, path.to.name.as_str(), port, service.size.replicas.min), path.to.name.as_str());
+            let list = local(
+                prometheus::instances(resolved, path.to.name.as_str(), port, service.size.replicas.min),
+                path.to.name.as_str(),
+            );
             for (at, instance) in list.iter().enumerate() {
                 let cookie = if path.sticky { format!(" cookie i{}", at + 1) } else { String::new() };
-                let resolver = if instance.starts_with(|c: char| c.is_ascii_digit()) { "" } else { " init-addr last,libc,none" };
-                let _ = writeln!(text, "    server i{} {instance}{options}{cookie}{resolver}", at + 1);
+                let at_start =
+                    if instance.starts_with(|c: char| c.is_ascii_digit()) { "" } else { " init-addr last,libc,none" };
+                let _ = writeln!(text, "    server i{} {instance}{options}{cookie}{at_start}", at + 1);
             }
             text.push('\n');
             written.push(name);

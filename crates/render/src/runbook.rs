@@ -51,31 +51,48 @@ fn environment(text: &mut String, resolved: &Resolved) {
     let name = &resolved.name;
     let _ = writeln!(text, "\n## {name}");
     gates(text, resolved, "before", "Before a deploy");
-    let _ = writeln!(text, "\n### Deploy to {name}\n\n```console\n$ slipway deploy --env {name} --dry-run\n$ slipway deploy --env {name}\n$ slipway status --env {name}\n```\n");
+    let _ = writeln!(
+        text,
+        "\n### Deploy to {name}\n\n```console\n$ slipway deploy --env {name} --dry-run\n$ slipway deploy --env {name}\n$ slipway status --env {name}\n```\n"
+    );
     let stages: Vec<String> = resolved
         .environment
         .rollout
         .stages
         .iter()
-        .map(|stage| serde_json::to_value(stage).ok().and_then(|stage| stage.get("percent").or_else(|| stage.get("share")).map(ToString::to_string)))
+        .map(|stage| {
+            serde_json::to_value(stage)
+                .ok()
+                .and_then(|stage| stage.get("percent").or_else(|| stage.get("share")).map(ToString::to_string))
+        })
         .map(Option::unwrap_or_default)
         .collect();
     if stages.len() > 1 {
-        let _ = writeln!(text, "Visitors move in {} stages; worse than before, and it goes back by itself.", stages.len());
+        let _ =
+            writeln!(text, "Visitors move in {} stages; worse than before, and it goes back by itself.", stages.len());
     }
     for (database_name, database) in &resolved.stack.databases {
         match &database.migrations {
             Some(Migrations::Folder(folder)) => {
-                let _ = writeln!(text, "The schema of `{database_name}` is changed before the switch, by the files in `{folder}`.");
+                let _ = writeln!(
+                    text,
+                    "The schema of `{database_name}` is changed before the switch, by the files in `{folder}`."
+                );
             }
             Some(Migrations::Command { run, .. }) => {
-                let _ = writeln!(text, "The schema of `{database_name}` is changed before the switch, by `{run}`, which knows no way back: keep a backup.");
+                let _ = writeln!(
+                    text,
+                    "The schema of `{database_name}` is changed before the switch, by `{run}`, which knows no way back: keep a backup."
+                );
             }
             None => {}
         }
     }
     gates(text, resolved, "after", "After a deploy");
-    let _ = writeln!(text, "\n### Take {name} back\n\n```console\n$ slipway releases\n$ slipway rollback --env {name}\n```\n\nThe schema stays. `slipway rollback --env {name} --with-database` also undoes this release's migrations, after it has said what is lost.");
+    let _ = writeln!(
+        text,
+        "\n### Take {name} back\n\n```console\n$ slipway releases\n$ slipway rollback --env {name}\n```\n\nThe schema stays. `slipway rollback --env {name} --with-database` also undoes this release's migrations, after it has said what is lost."
+    );
     restore(text, resolved);
     failover(text, resolved);
 }
@@ -113,10 +130,20 @@ fn restore(text: &mut String, resolved: &Resolved) {
         let kept = backup.keep.map(|keep| keep.to_string()).unwrap_or_default();
         let _ = writeln!(text, "Backups are taken at {at} into {} and kept `{kept}`.", to.join(", "));
         if let Some(objective) = &database.objective {
-            let part = |period: Option<stack::Period>| period.map_or_else(|| "any".to_owned(), |period| period.to_string());
-            let _ = writeln!(text, "At most {} of data may be lost, and {} may pass until it answers again.", part(objective.rpo), part(objective.rto));
+            let part =
+                |period: Option<stack::Period>| period.map_or_else(|| "any".to_owned(), |period| period.to_string());
+            let _ = writeln!(
+                text,
+                "At most {} of data may be lost, and {} may pass until it answers again.",
+                part(objective.rpo),
+                part(objective.rto)
+            );
         }
-        let _ = writeln!(text, "\n1. Stop what writes: `slipway stop --env {}`, or leave it up and restore beside it.", resolved.name);
+        let _ = writeln!(
+            text,
+            "\n1. Stop what writes: `slipway stop --env {}`, or leave it up and restore beside it.",
+            resolved.name
+        );
         match resolved.environment.target {
             TargetKind::Kubernetes => {
                 let cluster = kubernetes::cluster_name(name.as_str());
@@ -129,12 +156,20 @@ fn restore(text: &mut String, resolved: &Resolved) {
                 );
             }
             TargetKind::Aws => {
-                let own = database.cloud.get("server").and_then(serde_json::Value::as_str).map_or_else(|| format!("{space}-{name}"), str::to_owned);
+                let own = database
+                    .cloud
+                    .get("server")
+                    .and_then(serde_json::Value::as_str)
+                    .map_or_else(|| format!("{space}-{name}"), str::to_owned);
                 let serverless = database.cloud.get("kind").and_then(serde_json::Value::as_str) == Some("serverless");
                 let command = if serverless {
-                    format!("aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier {own} --db-cluster-identifier {own}-restored --restore-to-time 2026-01-01T12:00:00Z --serverless-v2-scaling-configuration MinCapacity=0.5,MaxCapacity=8")
+                    format!(
+                        "aws rds restore-db-cluster-to-point-in-time --source-db-cluster-identifier {own} --db-cluster-identifier {own}-restored --restore-to-time 2026-01-01T12:00:00Z --serverless-v2-scaling-configuration MinCapacity=0.5,MaxCapacity=8"
+                    )
                 } else {
-                    format!("aws rds restore-db-instance-to-point-in-time --source-db-instance-identifier {own} --target-db-instance-identifier {own}-restored --restore-time 2026-01-01T12:00:00Z")
+                    format!(
+                        "aws rds restore-db-instance-to-point-in-time --source-db-instance-identifier {own} --target-db-instance-identifier {own}-restored --restore-time 2026-01-01T12:00:00Z"
+                    )
                 };
                 let _ = writeln!(
                     text,
@@ -221,7 +256,10 @@ fn secrets(text: &mut String, input: &Input) {
             variable.min_length.map_or_else(String::new, |least| format!("{least} characters"))
         );
     }
-    let _ = writeln!(text, "\nAfter a change: `slipway deploy` with the same release; the old value stays valid until the last old instance has left.");
+    let _ = writeln!(
+        text,
+        "\nAfter a change: `slipway deploy` with the same release; the old value stays valid until the last old instance has left."
+    );
 }
 
 fn phases(text: &mut String, input: &Input) {

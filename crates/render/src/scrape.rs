@@ -23,5 +23,9 @@ pub(crate) fn of(stack: &Stack, kind: Kind, name: &ResourceName) -> Scrape {
         let said = mine.and_then(|(_, extra)| extra.settings.get(key)?.as_str());
         said.unwrap_or(otherwise).to_owned()
     };
-    Scrape { wanted: mine.is_some() || sections.is_empty(), path: text("path", "/metrics"), every: text("every", "15s") }
+    Scrape {
+        wanted: mine.is_some() || sections.is_empty(),
+        path: text("path", "/metrics"),
+        every: text("every", "15s"),
+    }
 }

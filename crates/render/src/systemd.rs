@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use stack::{Kind, Problems, Schedule, Source};
 
 use crate::{
-    File, Input,
-    honours,
+    File, Input, honours,
     program::{self, Program},
 };
 
@@ -18,15 +17,25 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
     for program in program::all(stack) {
         if let (_, Source::Image(_) | Source::Dockerfile { .. }) = program.source() {
             let key = format!("{}.image", program.reference());
-            problems.push(honours::refusal(crate::Target::Systemd, &key, "an image", &["compose", "kubernetes", "terraform"]));
+            problems.push(honours::refusal(
+                crate::Target::Systemd,
+                &key,
+                "an image",
+                &["compose", "kubernetes", "terraform"],
+            ));
             continue;
         }
         if program.kind == Kind::Service {
             let many = program.size().map_or(1, |size| size.replicas.min);
             let port = program.host.and_then(|(_, service)| service.port);
-            let unit = if port.is_some() { format!("{app}-{}@.service", program.name) } else { format!("{app}-{}.service", program.name) };
+            let unit = if port.is_some() {
+                format!("{app}-{}@.service", program.name)
+            } else {
+                format!("{app}-{}.service", program.name)
+            };
             match port {
-                Some(port) => wanted.extend((0..many).map(|at| format!("{app}-{}@{}.service", program.name, u32::from(port) + at))),
+                Some(port) => wanted
+                    .extend((0..many).map(|at| format!("{app}-{}@{}.service", program.name, u32::from(port) + at))),
                 None => wanted.push(unit.clone()),
             }
             files.push(service(input, &program, unit));
@@ -45,7 +54,12 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
                 }
                 Err(part) => {
                     let key = format!("{}.schedule", program.reference());
-                    problems.push(honours::refusal(crate::Target::Systemd, &key, &format!("`{part}`"), &["kubernetes", "compose"]));
+                    problems.push(honours::refusal(
+                        crate::Target::Systemd,
+                        &key,
+                        &format!("`{part}`"),
+                        &["kubernetes", "compose"],
+                    ));
                 }
             }
         }
@@ -57,7 +71,11 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
     body.push_str("\n[Install]\nWantedBy=multi-user.target\n");
     let about = format!("Everything: systemctl enable --now {app}.target");
     files.push(File::new(format!("{app}.target"), &about, &body));
-    files.push(File::new(format!("{app}.sysusers.conf"), "Goes to /etc/sysusers.d.", &format!("u {app} - \"{app}\" /var/lib/{app}\n")));
+    files.push(File::new(
+        format!("{app}.sysusers.conf"),
+        "Goes to /etc/sysusers.d.",
+        &format!("u {app} - \"{app}\" /var/lib/{app}\n"),
+    ));
     files
 }
 
@@ -147,7 +165,10 @@ fn service(input: &Input, program: &Program<'_>, unit: String) -> File {
     // older than systemd 254 knows no steps
     let text = text.replace("RestartSteps=5\nRestartMaxDelaySec=30\n", "");
     let about = if service.port.is_some() {
-        format!("One instance of {}; its name is the port it listens on: systemctl start {app}-{}@4000", program.name, program.name)
+        format!(
+            "One instance of {}; its name is the port it listens on: systemctl start {app}-{}@4000",
+            program.name, program.name
+        )
     } else {
         format!("The service {}.", program.name)
     };
@@ -159,7 +180,11 @@ fn once(input: &Input, program: &Program<'_>) -> File {
     let timeout = program.command.map_or(3600, |command| command.timeout.0.as_secs());
     let retries = program.command.map_or(0, |command| command.retries);
     let again = if retries > 0 { "Restart=on-failure\nRestartSec=30\n" } else { "" };
-    let limit = if retries > 0 { format!("StartLimitIntervalSec={}\nStartLimitBurst={}\n", timeout * 2, retries + 1) } else { String::new() };
+    let limit = if retries > 0 {
+        format!("StartLimitIntervalSec={}\nStartLimitBurst={}\n", timeout * 2, retries + 1)
+    } else {
+        String::new()
+    };
     let text = format!(
         "[Unit]\nDescription={app}: {name}\nAfter=network-online.target\nWants=network-online.target\n{limit}\n\
          [Service]\nType=oneshot\nExecStart={command}\n{again}TimeoutStartSec={timeout}\n{body}",
@@ -220,7 +245,7 @@ fn calendar(schedule: &Schedule) -> Result<String, String> {
     let weekday = if weekday == "*" {
         String::new()
     } else {
-        let named: String = weekday
+        let by_name: String = weekday
             .replace('-', "..")
             .split_inclusive(['.', ','])
             .map(|word| {
@@ -229,7 +254,7 @@ fn calendar(schedule: &Schedule) -> Result<String, String> {
                 name.map_or_else(|| word.to_owned(), |name| word.replacen(&digits, name, 1))
             })
             .collect();
-        format!("{named} ")
+        format!("{by_name} ")
     };
     let day = part(day)?.replace("0/", "1/");
     let month = part(month)?.replace("0/", "1/");

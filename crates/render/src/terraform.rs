@@ -9,8 +9,8 @@ mod api;
 mod balancer;
 mod cdn;
 mod cloud;
-mod data;
 mod dashboard;
+mod data;
 mod dns;
 mod environment;
 mod fargate;
@@ -43,12 +43,28 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
             files.push(File::new(format!("{name}.tf"), about, &blocks.join("\n")));
         }
     };
-    add("versions", "What reads these files: Terraform or OpenTofu, and its providers. Majors are pinned.", variables::versions(&cloud));
-    add("variables", "What differs between environments; values are in ENVIRONMENT.tfvars.", variables::variables(&cloud));
-    add("network", "Public subnets for what faces visitors, private ones for what runs, isolated ones for data.", network::network(&cloud));
+    add(
+        "versions",
+        "What reads these files: Terraform or OpenTofu, and its providers. Majors are pinned.",
+        variables::versions(&cloud),
+    );
+    add(
+        "variables",
+        "What differs between environments; values are in ENVIRONMENT.tfvars.",
+        variables::variables(&cloud),
+    );
+    add(
+        "network",
+        "Public subnets for what faces visitors, private ones for what runs, isolated ones for data.",
+        network::network(&cloud),
+    );
     add("security", "Who may reach whom, from `needs`: nothing else gets through.", network::security(&cloud));
     add("keys", "Keys that encrypt data at rest.", secret::keys(&cloud));
-    add("secrets", "Secrets: names, never values. Passwords of our own servers are made here and kept in the state, which is encrypted.", secret::secrets(&cloud));
+    add(
+        "secrets",
+        "Secrets: names, never values. Passwords of our own servers are made here and kept in the state, which is encrypted.",
+        secret::secrets(&cloud),
+    );
     add("database", "PostgreSQL.", data::databases(&cloud));
     add("cache", "Redis, as replication groups: a cluster resource has a single member (T13).", data::caches(&cloud));
     add("queue", "Message brokers.", data::queues(&cloud));

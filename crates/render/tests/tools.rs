@@ -8,6 +8,8 @@ mod bench;
 #[path = "tools/stacks.rs"]
 mod stacks;
 
+use std::fmt::Write as _;
+
 use bench::{Bench, Python, run};
 use render::Target;
 
@@ -25,18 +27,30 @@ fn values(bench: &Bench) {
 #[test]
 fn compose_reads_what_is_rendered() {
     let compose = bench::compose();
-    for (stack, environment) in [("jobsprint", "dev"), ("jobsprint", "staging"), ("roastify", "production")] {
+    for (stack, environment) in [
+        ("jobsprint", "dev"),
+        ("jobsprint", "staging"),
+        ("roastify", "production"),
+        ("jamdung", "staging"),
+        ("jobgraph", "dev"),
+        ("companion", "dev"),
+    ] {
         let bench = Bench::render(stack, environment, Target::Compose);
         values(&bench);
         let config = run(std::process::Command::new(&compose).args(["config", "--quiet"]).current_dir(bench.folder()));
         assert_eq!(config, "", "{stack} {environment}");
-        run(Python::get().command("check-jsonschema").args(["--builtin-schema", "vendor.compose-spec"]).arg(bench.path("compose.yaml")));
+        run(Python::get()
+            .command("check-jsonschema")
+            .args(["--builtin-schema", "vendor.compose-spec"])
+            .arg(bench.path("compose.yaml")));
     }
 }
 
 #[test]
 fn hadolint_finds_nothing_in_the_dockerfiles() {
-    for (stack, environment) in [("jobsprint", "staging"), ("roastify", "production")] {
+    for (stack, environment) in
+        [("jobsprint", "staging"), ("roastify", "production"), ("jamdung", "staging"), ("jobgraph", "dev")]
+    {
         let bench = Bench::render(stack, environment, Target::Compose);
         for file in bench.files(".Dockerfile") {
             run(Python::get().command("hadolint").args(["--failure-threshold", "warning"]).arg(&file));
@@ -47,7 +61,9 @@ fn hadolint_finds_nothing_in_the_dockerfiles() {
 // proves S4.P9, S4.P10
 #[test]
 fn nginx_accepts_the_edge() {
-    for (stack, environment) in [("jobsprint", "staging"), ("roastify", "production")] {
+    for (stack, environment) in
+        [("jobsprint", "staging"), ("roastify", "production"), ("jamdung", "staging"), ("jobgraph", "dev")]
+    {
         let bench = Bench::render(stack, environment, Target::Compose);
         bench.nginx("edge/nginx.conf");
     }
@@ -57,7 +73,14 @@ fn nginx_accepts_the_edge() {
 #[test]
 fn kubernetes_validates_and_kustomize_builds() {
     let kubectl = bench::find("kubectl", "kubernetes-client");
-    for (stack, environment) in [("jobsprint", "production"), ("roastify", "production")] {
+    for (stack, environment) in [
+        ("jobsprint", "production"),
+        ("roastify", "production"),
+        ("companion", "datacentre"),
+        ("companion", "hybrid"),
+        ("jamdung", "staging"),
+        ("jobgraph", "dev"),
+    ] {
         let bench = Bench::render(stack, environment, Target::Kubernetes);
         let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
         std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
@@ -67,7 +90,14 @@ fn kubernetes_validates_and_kustomize_builds() {
 
 #[test]
 fn helm_lints_and_renders_the_chart_like_the_plain_files() {
-    for (stack, environment) in [("jobsprint", "production"), ("roastify", "production")] {
+    for (stack, environment) in [
+        ("jobsprint", "production"),
+        ("roastify", "production"),
+        ("companion", "datacentre"),
+        ("companion", "hybrid"),
+        ("jamdung", "staging"),
+        ("jobgraph", "dev"),
+    ] {
         let bench = Bench::render(stack, environment, Target::Kubernetes);
         let kubectl = bench::find("kubectl", "kubernetes-client");
         let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
@@ -98,9 +128,13 @@ fn yamllint_finds_nothing() {
 fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
     let terraform = bench::find("terraform", "terraform, or put OpenTofu on the path under that name");
     let schema = bench::provider();
-    for (stack, environment) in
-        [("jamdung", "production"), ("jobgraph", "production"), ("roastify-ec2", "production"), ("jobsprint", "production"), ("companion", "cloud")]
-    {
+    for (stack, environment) in [
+        ("jamdung", "production"),
+        ("jobgraph", "production"),
+        ("roastify-ec2", "production"),
+        ("jobsprint", "production"),
+        ("companion", "cloud"),
+    ] {
         let bench = Bench::render(stack, environment, Target::Terraform);
         run(std::process::Command::new(&terraform).args(["fmt", "-check", "-diff"]).current_dir(bench.folder()));
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terraform.py");
@@ -111,11 +145,21 @@ fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
 // proves S2.7, S3.6, S3.13, T14
 #[test]
 fn workflow_linters_find_nothing() {
-    for (stack, environment) in [("jobsprint", "production"), ("jamdung", "production"), ("jobgraph", "production"), ("companion", "cloud")] {
+    for (stack, environment) in
+        [("jobsprint", "production"), ("jamdung", "production"), ("jobgraph", "production"), ("companion", "cloud")]
+    {
         let bench = Bench::render(stack, environment, Target::Ci);
         let workflows: Vec<_> = bench.files(".yml").into_iter().filter(|file| !file.ends_with("zizmor.yml")).collect();
-        run(Python::get().command("check-jsonschema").args(["--builtin-schema", "vendor.github-workflows"]).args(&workflows));
-        run(Python::get().command("zizmor").args(["--offline", "--no-progress", "--persona", "regular"]).arg("--config").arg(bench.path(".github/zizmor.yml")).args(&workflows));
+        run(Python::get()
+            .command("check-jsonschema")
+            .args(["--builtin-schema", "vendor.github-workflows"])
+            .args(&workflows));
+        run(Python::get()
+            .command("zizmor")
+            .args(["--offline", "--no-progress", "--persona", "regular"])
+            .arg("--config")
+            .arg(bench.path(".github/zizmor.yml"))
+            .args(&workflows));
         run(bench::actionlint().args(&workflows));
     }
 }
@@ -124,17 +168,28 @@ fn workflow_linters_find_nothing() {
 #[test]
 fn promtool_reads_configuration_rules_and_panels() {
     let promtool = bench::find("promtool", "prometheus");
-    let cases = [("jobsprint", "production"), ("jobsprint", "staging"), ("companion", "datacentre"), ("jobgraph", "production"), ("roastify-ec2", "production")];
+    let cases = [
+        ("jobsprint", "production"),
+        ("jobsprint", "staging"),
+        ("companion", "datacentre"),
+        ("jobgraph", "production"),
+        ("roastify-ec2", "production"),
+    ];
     for (stack, environment) in cases {
         let bench = Bench::render(stack, environment, Target::Prometheus);
         // Debian's is built without Kubernetes: what finds pods is taken out, what is done with them is checked
         run(Python::get().command("python").args(["-c", bench::WITHOUT_PODS]).arg(bench.path("prometheus.yml")));
-        run(std::process::Command::new(&promtool).args(["check", "config", "--lint-fatal"]).arg(bench.path("prometheus.yml")));
-        run(std::process::Command::new(&promtool).args(["check", "rules", "--lint-fatal"]).arg(bench.path("rules.yml")));
+        run(std::process::Command::new(&promtool)
+            .args(["check", "config", "--lint-fatal"])
+            .arg(bench.path("prometheus.yml")));
+        run(std::process::Command::new(&promtool)
+            .args(["check", "rules", "--lint-fatal"])
+            .arg(bench.path("rules.yml")));
         let panels = Bench::render(stack, environment, Target::Grafana);
         let mut rules = String::from("groups:\n  - name: panels\n    rules:\n");
         for (at, expression) in panels.files(".json").iter().flat_map(|file| bench::expressions(file)).enumerate() {
-            rules += &format!("      - record: panel:{at}\n        expr: {}\n", serde_json::Value::from(expression));
+            let _ =
+                writeln!(rules, "      - record: panel:{at}\n        expr: {}", serde_json::Value::from(expression));
         }
         std::fs::write(panels.path("panels.yml"), rules).expect("written");
         run(std::process::Command::new(&promtool).args(["check", "rules"]).arg(panels.path("panels.yml")));
@@ -156,9 +211,16 @@ fn the_95th_percentile_is_one() {
 fn ansible_finds_nothing() {
     let bench = Bench::render("companion", "datacentre", Target::Ansible);
     for playbook in bench.files(".yml").iter().filter(|file| !file.ends_with("inventory.yml")) {
-        run(Python::get().command("ansible-playbook").args(["--syntax-check"]).arg(playbook).current_dir(bench.folder()));
+        run(Python::get()
+            .command("ansible-playbook")
+            .args(["--syntax-check"])
+            .arg(playbook)
+            .current_dir(bench.folder()));
     }
-    run(Python::get().command("ansible-lint").args(["--offline", "--strict", "--profile", "production"]).current_dir(bench.folder()));
+    run(Python::get()
+        .command("ansible-lint")
+        .args(["--offline", "--strict", "--profile", "production"])
+        .current_dir(bench.folder()));
 }
 
 #[test]
@@ -169,7 +231,12 @@ fn systemd_verifies_the_units() {
         let mut units = bench.files(".service");
         units.extend(bench.files(".timer"));
         units.extend(bench.files(".target"));
-        let output = std::process::Command::new(&analyze).arg("verify").arg("--man=no").args(&units).output().expect("systemd-analyze");
+        let output = std::process::Command::new(&analyze)
+            .arg("verify")
+            .arg("--man=no")
+            .args(&units)
+            .output()
+            .expect("systemd-analyze");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         // templates are checked as they are, and machines of tests have no programs of the stack
         let ours: Vec<&str> = said.lines().filter(|line| line.contains(&*bench.folder().to_string_lossy())).collect();

@@ -68,9 +68,10 @@ impl Addresses for Compose<'_> {
                 let ours = || self.with_password(need, &format!("amqp://{app}:"), "@HOST:5672/");
                 Some(url(&queue.url).unwrap_or_else(ours))
             }
-            Kind::Bucket => stack.buckets.get(&need.name).map(|bucket| {
-                text(bucket.name.clone().unwrap_or_else(|| format!("{app}-{}", need.name)))
-            }),
+            Kind::Bucket => stack
+                .buckets
+                .get(&need.name)
+                .map(|bucket| text(bucket.name.clone().unwrap_or_else(|| format!("{app}-{}", need.name)))),
             Kind::Service => {
                 let port = stack.services.get(&need.name)?.port?;
                 Some(text(format!("http://{}:{port}", need.name)))

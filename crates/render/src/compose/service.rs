@@ -51,7 +51,7 @@ fn health(port: Option<u16>, health: Option<&Health>) -> Value {
 }
 
 /// What must be there first: servers healthy, services at least started, migrations done.
-fn depends(input: &Input, needs: &[&ResourceRef], migrated: bool) -> Value {
+pub(crate) fn depends(input: &Input, needs: &[&ResourceRef], migrated: bool) -> Value {
     let stack = &input.resolved.stack;
     let mut depends = Map::new();
     for need in needs {
@@ -96,12 +96,13 @@ pub(crate) fn add(
     services: &mut Map<String, Value>,
 ) {
     let (built, source) = program.source();
-    let (image, mut build) = build(input, built.as_str(), source);
+    let (image, mut recipe) = build(input, built.as_str(), source);
     if built != program.name {
-        build = Value::Null;
+        recipe = Value::Null;
     }
     let folder = matches!(source, Source::Folder(_)) && program.kind == Kind::Service;
-    let command = program.run().filter(|_| !folder).map(|run| json!(crate::dockerfile::arguments(&run.replace('$', "$$"))));
+    let command =
+        program.run().filter(|_| !folder).map(|run| json!(crate::dockerfile::arguments(&run.replace('$', "$$"))));
     let long = program.kind == Kind::Service;
     let service = program.host.map(|(_, service)| service).filter(|_| long);
     let program_size = program.size();
@@ -124,9 +125,12 @@ pub(crate) fn add(
         })
     });
     let sqlite = program.needs().iter().any(|need| {
-        input.resolved.stack.databases.get(&need.name).is_some_and(|database| {
-            need.kind == Kind::Database && database.engine == DatabaseEngine::Sqlite
-        })
+        input
+            .resolved
+            .stack
+            .databases
+            .get(&need.name)
+            .is_some_and(|database| need.kind == Kind::Database && database.engine == DatabaseEngine::Sqlite)
     });
     let profile = match program.kind {
         Kind::Service => None,
@@ -135,7 +139,7 @@ pub(crate) fn add(
     };
     let whole = json!({
         "image": image,
-        "build": build,
+        "build": recipe,
         "profiles": profile.map(|profile| vec![profile]),
         "command": command,
         "restart": if long { "unless-stopped" } else { "no" },

@@ -16,7 +16,7 @@ fn limits(cpu: Option<Millicpu>, memory: Option<ByteSize>) -> Value {
         return Value::Null;
     }
     json!({ "resources": { "limits": {
-        "cpus": cpu.map(|cpu| cores(cpu)),
+        "cpus": cpu.map(cores),
         "memory": memory.map(size),
     } } })
 }
@@ -94,6 +94,7 @@ fn buckets(
 /// The variable that holds the S3 server's secret key.
 pub(crate) const S3_SECRET: &str = "S3_SECRET_ACCESS_KEY";
 
+#[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
 pub(crate) fn all(
     input: &Input,
     services: &mut Map<String, Value>,
@@ -150,15 +151,17 @@ pub(crate) fn all(
     for (name, cache) in stack.caches.iter().filter(|(_, cache)| cache.url.is_none()) {
         add(Kind::Cache, name, true, &|volume, given| {
             let memory = cache.memory.map(|memory| format!("{}mb", (memory.0 >> 20).max(1)));
-            let mut command = vec!["redis-server", "--appendonly", "yes", "--requirepass"];
-            let secret = given.as_str().unwrap_or_default();
-            command.push(secret);
-            if let Some(memory) = &memory {
-                command.extend(["--maxmemory", memory, "--maxmemory-policy", "allkeys-lru"]);
-            }
+            let limit = memory
+                .map_or_else(String::new, |memory| format!(" --maxmemory {memory} --maxmemory-policy allkeys-lru"));
+            let script = format!(
+                "umask 077; printf 'requirepass %s\\n' \"$$REDISCLI_AUTH\" > /tmp/redis.conf; exec redis-server /tmp/redis.conf --dir /data --appendonly yes{limit}"
+            );
             json!({
                 "image": format!("{}-alpine", cache.engine),
-                "command": command,
+                "user": "redis",
+                "# by a file: arguments can be read by everybody on the host": null,
+                "command": ["sh", "-c", script],
+                "tmpfs": ["/tmp"],
                 "environment": { "REDISCLI_AUTH": given },
                 "healthcheck": check(&["CMD", "redis-cli", "ping"]),
                 "volumes": [format!("{volume}:/data")],
@@ -182,9 +185,8 @@ pub(crate) fn all(
             })
         });
     }
-    let searches = stack.extras.iter().filter(|(need, extra)| {
-        need.kind == Kind::Search && !extra.settings.contains_key("url")
-    });
+    let searches =
+        stack.extras.iter().filter(|(need, extra)| need.kind == Kind::Search && !extra.settings.contains_key("url"));
     for (need, extra) in searches {
         let engine = extra.settings.get("engine").and_then(Value::as_str).unwrap_or("opensearch:2");
         let (engine, version) = engine.split_once(':').unwrap_or((engine, "2"));

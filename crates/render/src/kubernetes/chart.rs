@@ -60,7 +60,8 @@ impl Form<'_> {
         match self {
             Form::Plain(input) => input.image(name),
             Form::Chart { input, .. } => {
-                let (store, tag) = (expression(".Values.image.store"), expression(".Values.image.tag | default .Chart.AppVersion"));
+                let (store, tag) =
+                    (expression(".Values.image.store"), expression(".Values.image.tag | default .Chart.AppVersion"));
                 format!("{store}/{}/{name}:{tag}", input.resolved.stack.app)
             }
         }
@@ -98,7 +99,9 @@ impl Form<'_> {
     /// A name that is new with each release.
     pub(crate) fn once(&self, name: &str) -> String {
         match self {
-            Form::Plain(input) => format!("{name}-{}", label(input.tag()).to_ascii_lowercase().replace(['.', '_'], "-")),
+            Form::Plain(input) => {
+                format!("{name}-{}", label(input.tag()).to_ascii_lowercase().replace(['.', '_'], "-"))
+            }
             Form::Chart { .. } => format!("{name}-{}", expression(".Release.Revision")),
         }
     }
@@ -144,11 +147,17 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
         "appVersion": input.tag(),
         "kubeVersion": ">=1.30.0-0",
     });
-    let about = format!("helm upgrade --install {0} . --namespace {0}-{1} --create-namespace --wait", stack.app, input.resolved.name);
+    let about = format!(
+        "helm upgrade --install {0} . --namespace {0}-{1} --create-namespace --wait",
+        stack.app, input.resolved.name
+    );
     files.push(File::new("chart/Chart.yaml", &about, &yaml::document(&chart)));
     let Form::Chart { values, .. } = scene.form else { return files };
     let mut whole = Map::new();
-    whole.insert("image".to_owned(), json!({ "store": input.options.images, "# by default the chart's appVersion": null, "tag": input.tag() }));
+    whole.insert(
+        "image".to_owned(),
+        json!({ "store": input.options.images, "# by default the chart's appVersion": null, "tag": input.tag() }),
+    );
     for (at, value) in values.into_inner() {
         put(&mut whole, &at, value);
     }

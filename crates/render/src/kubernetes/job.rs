@@ -12,9 +12,8 @@ use crate::{
 /// Jobs and scheduled functions.
 pub(crate) fn crons(scene: &Scene<'_>) -> Vec<Sheet> {
     let stack = &scene.input.resolved.stack;
-    let jobs = stack.jobs.iter().filter_map(|(name, job)| {
-        Some((Program::job(stack, name)?, &job.schedule, job.overlap))
-    });
+    let jobs =
+        stack.jobs.iter().filter_map(|(name, job)| Some((Program::job(stack, name)?, &job.schedule, job.overlap)));
     let functions = stack.functions.iter().filter_map(|(name, function)| {
         Some((Program::function(stack, name)?, function.schedule.as_ref()?, Overlap::Skip))
     });
@@ -52,7 +51,7 @@ fn cron(scene: &Scene<'_>, program: &Program<'_>, schedule: &Schedule, overlap: 
 
 fn run(scene: &Scene<'_>, program: &Program<'_>, at: &str, retries: u32, timeout: Option<Period>) -> Value {
     let (_, source) = program.source();
-    let mut spec = pod::spec(scene, program.name.as_str(), source, vec![pod::container(scene, program, at)]);
+    let mut spec = pod::spec(scene, program.name.as_str(), source, &[pod::container(scene, program, at)]);
     spec["restartPolicy"] = "Never".into();
     json!({
         "backoffLimit": retries,
@@ -94,13 +93,12 @@ fn migration(
     let name = format!("migrate-{database}");
     let need = ResourceRef { kind: Kind::Database, name: database.clone() };
     let built = Source::Folder(stack::FolderSource { dir: ".".to_owned(), build: None, out: Vec::new() });
-    let (image, command, env, source) = match (migrations, host) {
-        (Migrations::Command { run, .. }, Some((host, service))) => {
+    let (image, command, env, source) =
+        if let (Migrations::Command { run, .. }, Some((host, service))) = (migrations, host) {
             let program = Program::service(host, service);
             let env = pod::env(scene, &program);
             (pod::image(scene, &program), Some(crate::dockerfile::arguments(run)), env, &service.source)
-        }
-        _ => {
+        } else {
             let url = Cluster { stack }.address(&need).unwrap_or_default();
             let env = match url.as_slice() {
                 [Part::Outside(outside)] => {
@@ -110,8 +108,7 @@ fn migration(
                 _ => Value::Null,
             };
             (scene.form.image("migrate"), None, vec![env], &built)
-        }
-    };
+        };
     let container = json!({
         "name": "migrate",
         "image": image,
@@ -127,7 +124,7 @@ fn migration(
         },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    let mut spec = pod::spec(scene, &name, source, vec![container]);
+    let mut spec = pod::spec(scene, &name, source, &[container]);
     spec["restartPolicy"] = "Never".into();
     spec["topologySpreadConstraints"] = Value::Null;
     let job = json!({

@@ -49,7 +49,9 @@ pub(crate) fn env(scene: &Scene<'_>, program: &Program<'_>) -> Vec<Value> {
                             {
                                 first.push(reference(&helper, outside));
                             }
-                            text.push_str(&format!("$({helper})"));
+                            text.push_str("$(");
+                            text.push_str(&helper);
+                            text.push(')');
                         }
                     }
                 }
@@ -113,7 +115,7 @@ pub(crate) fn container(scene: &Scene<'_>, program: &Program<'_>, at: &str) -> V
 }
 
 /// The rest of a pod around its containers.
-pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, containers: Vec<Value>) -> Value {
+pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, containers: &[Value]) -> Value {
     json!({
         "serviceAccountName": name,
         "automountServiceAccountToken": false,

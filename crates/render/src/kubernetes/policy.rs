@@ -38,7 +38,7 @@ pub(crate) fn default(scene: &Scene<'_>) -> Vec<Value> {
     ]
 }
 
-fn pods(selector: Value) -> Value {
+fn pods(selector: &Value) -> Value {
     json!({ "podSelector": { "matchLabels": selector } })
 }
 
@@ -76,11 +76,11 @@ fn store(scene: &Scene<'_>, need: &ResourceRef) -> Option<(Value, u16)> {
 fn users(scene: &Scene<'_>, need: &ResourceRef) -> Vec<Value> {
     let stack = &scene.input.resolved.stack;
     let using = program::all(stack).into_iter().filter(|program| program.needs().contains(&need));
-    let mut from: Vec<Value> = using.map(|program| pods(labels::select(scene, program.name.as_str()))).collect();
+    let mut from: Vec<Value> = using.map(|program| pods(&labels::select(scene, program.name.as_str()))).collect();
     let migrates = need.kind == Kind::Database
         && stack.databases.get(&need.name).is_some_and(|database| database.migrations.is_some());
     if migrates {
-        from.push(pods(labels::select(scene, &format!("migrate-{}", need.name))));
+        from.push(pods(&labels::select(scene, &format!("migrate-{}", need.name))));
     }
     from
 }
@@ -107,14 +107,14 @@ pub(crate) fn program(scene: &Scene<'_>, program: &Program<'_>) -> Value {
     let mut outside = false;
     for need in needs {
         match store(scene, need) {
-            Some((selector, port)) => egress.push(json!({ "to": [pods(selector)], "ports": tcp(&[port]) })),
+            Some((selector, port)) => egress.push(json!({ "to": [pods(&selector)], "ports": tcp(&[port]) })),
             None => outside = true,
         }
     }
     if outside {
         egress.push(elsewhere());
     }
-    policy(scene, program.kind.as_str(), name, name, labels::select(scene, name), ingress, egress)
+    policy(scene, program.kind.as_str(), name, name, &labels::select(scene, name), &ingress, &egress)
 }
 
 /// What lies outside the cluster is reached over TLS or the database's own port, and never by way of private ranges
@@ -130,35 +130,40 @@ fn elsewhere() -> Value {
 pub(crate) fn migration(scene: &Scene<'_>, database: &ResourceName, name: &str) -> Value {
     let need = ResourceRef { kind: Kind::Database, name: database.clone() };
     let egress = match store(scene, &need) {
-        Some((selector, port)) => json!({ "to": [pods(selector)], "ports": tcp(&[port]) }),
+        Some((selector, port)) => json!({ "to": [pods(&selector)], "ports": tcp(&[port]) }),
         None => elsewhere(),
     };
-    policy(scene, "migrate", name, name, labels::select(scene, name), Vec::new(), vec![egress])
+    policy(scene, "migrate", name, name, &labels::select(scene, name), &[], &[egress])
 }
 
 /// A site takes visitors and goes nowhere.
 pub(crate) fn site(scene: &Scene<'_>, name: &str) -> Value {
     let ingress = json!({ "from": [namespace(GATEWAY)], "ports": tcp(&[8080]) });
-    policy(scene, "site", name, name, labels::select(scene, name), vec![ingress], Vec::new())
+    policy(scene, "site", name, name, &labels::select(scene, name), &[ingress], &[])
 }
 
 /// A store takes those who need it, its own peers, its operator and the exporter's reader.
-pub(crate) fn data(scene: &Scene<'_>, need: &ResourceRef, operator: Option<(&str, &[u16])>, peers: &[u16]) -> Option<Value> {
+pub(crate) fn data(
+    scene: &Scene<'_>,
+    need: &ResourceRef,
+    operator: Option<(&str, &[u16])>,
+    peers: &[u16],
+) -> Option<Value> {
     let (selector, port) = store(scene, need)?;
     let mut ingress = Vec::new();
     let users = users(scene, need);
     if !users.is_empty() {
         ingress.push(json!({ "from": users, "ports": tcp(&[port]) }));
     }
-    ingress.push(json!({ "from": [pods(selector.clone())], "ports": tcp(peers) }));
-    let mut egress = vec![json!({ "to": [pods(selector.clone())], "ports": tcp(peers) })];
+    ingress.push(json!({ "from": [pods(&selector)], "ports": tcp(peers) }));
+    let mut egress = vec![json!({ "to": [pods(&selector)], "ports": tcp(peers) })];
     if let Some((space, ports)) = operator {
         ingress.push(json!({ "from": [namespace(space)], "ports": tcp(ports) }));
         // instances speak with the cluster's API and with the object store of backups
         egress.push(json!({ "ports": tcp(&[443, 6443]) }));
     }
     let object = format!("{}-{}", need.kind, need.name);
-    Some(policy(scene, need.kind.as_str(), need.name.as_str(), &object, selector, ingress, egress))
+    Some(policy(scene, need.kind.as_str(), need.name.as_str(), &object, &selector, &ingress, &egress))
 }
 
 fn policy(
@@ -166,9 +171,9 @@ fn policy(
     component: &str,
     name: &str,
     object: &str,
-    selector: Value,
-    ingress: Vec<Value>,
-    egress: Vec<Value>,
+    selector: &Value,
+    ingress: &[Value],
+    egress: &[Value],
 ) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1",

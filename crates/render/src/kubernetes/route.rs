@@ -8,8 +8,8 @@ use crate::honours;
 
 /// Who signs certificates: what the stack says, else Let's Encrypt by cert-manager.
 fn issuer(scene: &Scene<'_>) -> Value {
-    let clusters = scene.input.resolved.stack.extras.iter().filter(|(need, _)| need.kind == Kind::Cluster);
-    clusters.filter_map(|(_, extra)| extra.settings.get("issuer").cloned()).next().unwrap_or_else(|| "letsencrypt".into())
+    let mut clusters = scene.input.resolved.stack.extras.iter().filter(|(need, _)| need.kind == Kind::Cluster);
+    clusters.find_map(|(_, extra)| extra.settings.get("issuer")).cloned().unwrap_or_else(|| "letsencrypt".into())
 }
 
 fn object(host: &str) -> String {
@@ -25,7 +25,8 @@ pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
         return vec![ingress(scene, routes, problems)];
     }
     let mut sheets = vec![gateway(scene, routes)];
-    for route in routes {
+    let answered = |route: &&Route| route.paths.iter().any(|path| matches!(path.to.kind, Kind::Service | Kind::Site));
+    for route in routes.iter().filter(answered) {
         let mut documents = vec![http_route(scene, route)];
         if !route.redirect_from.is_empty() {
             documents.push(redirect(scene, route));
@@ -93,12 +94,16 @@ fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
             },
         }),
     ];
-    ("gateway".to_owned(), "The way in, kept by Envoy Gateway, with certificates by cert-manager.".to_owned(), documents)
+    (
+        "gateway".to_owned(),
+        "The way in, kept by Envoy Gateway, with certificates by cert-manager.".to_owned(),
+        documents,
+    )
 }
 
 fn hops(scene: &Scene<'_>) -> Value {
-    let gateways = scene.input.resolved.stack.extras.iter().filter(|(need, _)| need.kind == Kind::Gateway);
-    let said = gateways.filter_map(|(_, extra)| extra.settings.get("trusted_hops").cloned()).next();
+    let mut gateways = scene.input.resolved.stack.extras.iter().filter(|(need, _)| need.kind == Kind::Gateway);
+    let said = gateways.find_map(|(_, extra)| extra.settings.get("trusted_hops").cloned());
     said.unwrap_or_else(|| usize::from(!scene.input.resolved.environment.trusted_proxies.is_empty()).into())
 }
 
@@ -120,6 +125,7 @@ fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
     let rules: Vec<Value> = route
         .paths
         .iter()
+        .filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site))
         .map(|path| {
             let mut filters = vec![headers()];
             if path.strip && path.path != "/" {
@@ -247,7 +253,8 @@ fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Shee
             for (key, _) in lost.into_iter().filter(|(_, lost)| *lost) {
                 let key = format!("route.\"{}\".\"{}\".{key}", route.host, path.path);
                 let message = format!("`{key}`: an Ingress cannot honour it");
-                let mend = "render without --ingress, or take it out of this environment; or leave it out with --leave-out";
+                let mend =
+                    "render without --ingress, or take it out of this environment; or leave it out with --leave-out";
                 problems.push(Problem::error(honours::CODE, key, message).with_mend(mend));
             }
         }
@@ -258,6 +265,7 @@ fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Shee
             let paths: Vec<Value> = route
                 .paths
                 .iter()
+                .filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site))
                 .map(|path| {
                     let backend = json!({ "service": { "name": path.to.name.as_str(), "port": { "number": 80 } } });
                     json!({ "path": path.path, "pathType": "Prefix", "backend": backend })

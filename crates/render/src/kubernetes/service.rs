@@ -35,9 +35,10 @@ fn deployment(scene: &Scene<'_>, program: &Program<'_>, service: &Service, at: &
         container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });
     }
     let (_, source) = program.source();
-    let mut spec = pod::spec(scene, name, source, vec![container]);
+    let mut spec = pod::spec(scene, name, source, &[container]);
     spec["terminationGracePeriodSeconds"] = json!((service.drain.0 + service.stop.0).as_secs() + 5);
-    let replicas = (!scales(&service.size)).then(|| scene.form.value(&format!("{at}.replicas"), service.size.replicas.min.into()));
+    let replicas =
+        (!scales(&service.size)).then(|| scene.form.value(&format!("{at}.replicas"), service.size.replicas.min.into()));
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",

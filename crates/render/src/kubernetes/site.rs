@@ -24,7 +24,7 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, _site: &Site) -> She
         "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    let mut spec = pod::spec(scene, text, &Source::Image(String::new()), vec![container]);
+    let mut spec = pod::spec(scene, text, &Source::Image(String::new()), &[container]);
     for who in ["runAsUser", "runAsGroup", "fsGroup"] {
         spec["securityContext"][who] = 101.into();
     }
@@ -39,14 +39,21 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, _site: &Site) -> She
             "template": { "metadata": { "labels": labels::all(scene, "site", text) }, "spec": spec },
         },
     });
-    let mut documents = vec![pod::account(scene, "site", text), deployment, service::balanced(scene, "site", text, "http")];
+    let mut documents =
+        vec![pod::account(scene, "site", text), deployment, service::balanced(scene, "site", text, "http")];
     documents.extend(service::budget(scene, "site", text, 2));
     documents.push(policy::site(scene, text));
     (format!("site-{name}"), format!("The site {name}."), documents)
 }
 
 /// Its image: the Dockerfile and the configuration of its nginx.
-pub(crate) fn image(input: &Input, name: &ResourceName, site: &Site, folder: &str, problems: &mut Problems) -> Vec<File> {
+pub(crate) fn image(
+    input: &Input,
+    name: &ResourceName,
+    site: &Site,
+    folder: &str,
+    problems: &mut Problems,
+) -> Vec<File> {
     let mut resolved = input.resolved.clone();
     resolved.environment.trusted_proxies = Vec::new();
     resolved.stack.services.clear();

@@ -9,8 +9,8 @@ use super::{Scene, Sheet, addresses::cluster, labels, pod, policy, service};
 /// Class of disks: what the stack says, else the cluster's own default.
 fn storage_class(scene: &Scene<'_>) -> Value {
     let extras = &scene.input.resolved.stack.extras;
-    let said = extras.iter().filter(|(need, _)| need.kind == Kind::Cluster);
-    said.filter_map(|(_, extra)| extra.settings.get("storage_class").cloned()).next().unwrap_or(Value::Null)
+    let mut said = extras.iter().filter(|(need, _)| need.kind == Kind::Cluster);
+    said.find_map(|(_, extra)| extra.settings.get("storage_class").cloned()).unwrap_or(Value::Null)
 }
 
 /// PostgreSQL by CloudNativePG: one primary, followers that follow, failover by the operator.
@@ -123,7 +123,8 @@ pub(crate) fn caches(scene: &Scene<'_>) -> Vec<Sheet> {
     caches.map(|(name, cache)| redis(scene, name, cache)).collect()
 }
 
-const REDIS: &str = r#"exec redis-server --appendonly yes --dir /data --requirepass "$PASSWORD" --masterauth "$PASSWORD" LIMIT FOLLOW"#;
+/// The password goes by a file: arguments can be read by everybody on the machine.
+const REDIS: &str = r#"umask 077; printf 'requirepass %s\nmasterauth %s\n' "$PASSWORD" "$PASSWORD" > /tmp/redis.conf; exec redis-server /tmp/redis.conf --appendonly yes --dir /data LIMIT FOLLOW"#;
 
 fn redis(scene: &Scene<'_>, name: &ResourceName, cache: &stack::Cache) -> Sheet {
     let text = name.as_str();
@@ -148,7 +149,7 @@ fn redis(scene: &Scene<'_>, name: &ResourceName, cache: &stack::Cache) -> Sheet 
         "readinessProbe": ping,
         "livenessProbe": ping,
         "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
-        "volumeMounts": [{ "name": "data", "mountPath": "/data" }],
+        "volumeMounts": [{ "name": "data", "mountPath": "/data" }, { "name": "tmp", "mountPath": "/tmp" }],
     });
     let set = json!({
         "apiVersion": "apps/v1",
@@ -169,6 +170,7 @@ fn redis(scene: &Scene<'_>, name: &ResourceName, cache: &stack::Cache) -> Sheet 
                     "topologySpreadConstraints": pod::spread(scene, text),
                     "terminationGracePeriodSeconds": 60,
                     "containers": [container],
+                    "volumes": [{ "name": "tmp", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }],
                 },
             },
             "volumeClaimTemplates": [{
@@ -196,7 +198,10 @@ fn redis(scene: &Scene<'_>, name: &ResourceName, cache: &stack::Cache) -> Sheet 
     ];
     documents.extend(service::budget(scene, "cache", text, cache.replicas + 1));
     documents.extend(policy::data(scene, &need, None, &[6379]));
-    let about = format!("{}: pod 0 is the primary, and the same disk brings it back; {} followers.", cache.engine, cache.replicas);
+    let about = format!(
+        "{}: pod 0 is the primary, and the same disk brings it back; {} followers.",
+        cache.engine, cache.replicas
+    );
     (format!("cache-{name}"), about, documents)
 }
 

@@ -21,13 +21,18 @@ fn series(space: &'static str, metric: &'static str, statistic: &'static str, of
 }
 
 /// Where CloudWatch has a metric of ours; empty where it has none.
+#[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
 pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
     let mut found = Vec::new();
     let balancer = super::balancer::wanted(cloud);
     let lb = json!({ "LoadBalancer": "= aws_lb.main.arn_suffix" });
     let rest = super::api::rest(cloud);
     let http = super::api::any(cloud) && !rest && cloud.shape == Shape::Lambda;
-    let api = if rest { json!({ "ApiName": "= aws_api_gateway_rest_api.main.name" }) } else { json!({ "ApiId": "= aws_apigatewayv2_api.main.id" }) };
+    let api = if rest {
+        json!({ "ApiName": "= aws_api_gateway_rest_api.main.name" })
+    } else {
+        json!({ "ApiId": "= aws_apigatewayv2_api.main.id" })
+    };
     let gateway = rest || http;
     let front = |found: &mut Vec<Series>, of_api: &'static str, of_lb: &'static str, statistic: &'static str| {
         if gateway {
@@ -45,18 +50,29 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
         "cpu" | "memory" if cloud.shape == Shape::Fargate => {
             let name = if metric == "cpu" { "CPUUtilization" } else { "MemoryUtilization" };
             for service in cloud.stack.services.keys() {
-                let dimensions = json!({ "ClusterName": "= aws_ecs_cluster.main.name", "ServiceName": service.as_str() });
+                let dimensions =
+                    json!({ "ClusterName": "= aws_ecs_cluster.main.name", "ServiceName": service.as_str() });
                 found.push(series("AWS/ECS", name, "Average", service.as_str(), dimensions));
             }
         }
         "cpu" if cloud.shape == Shape::Machines => {
-            found.push(series("AWS/EC2", "CPUUtilization", "Average", "machines", json!({ "InstanceId": "= aws_instance.host[0].id" })));
+            found.push(series(
+                "AWS/EC2",
+                "CPUUtilization",
+                "Average",
+                "machines",
+                json!({ "InstanceId": "= aws_instance.host[0].id" }),
+            ));
         }
         "unhealthy" if balancer => {
             let groups: Vec<String> = if cloud.shape == Shape::Machines {
                 vec!["machines".to_owned()]
             } else {
-                cloud.ported().filter(|(name, ..)| super::balancer::routed(cloud, name)).map(|(name, ..)| label(name)).collect()
+                cloud
+                    .ported()
+                    .filter(|(name, ..)| super::balancer::routed(cloud, name))
+                    .map(|(name, ..)| label(name))
+                    .collect()
             };
             for group in groups {
                 let dimensions = json!({ "LoadBalancer": "= aws_lb.main.arn_suffix", "TargetGroup": format!("= aws_lb_target_group.{group}.arn_suffix") });
@@ -85,7 +101,8 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
         "cache.hits" | "cache.memory" => {
             let metric = if metric == "cache.hits" { "CacheHitRate" } else { "DatabaseMemoryUsagePercentage" };
             for (name, _) in cloud.caches() {
-                let dimensions = json!({ "ReplicationGroupId": format!("= aws_elasticache_replication_group.{}.id", label(name)) });
+                let dimensions =
+                    json!({ "ReplicationGroupId": format!("= aws_elasticache_replication_group.{}.id", label(name)) });
                 found.push(series("AWS/ElastiCache", metric, "Average", name.as_str(), dimensions));
             }
         }
@@ -111,10 +128,22 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
             found.push(series("AWS/Lambda", "ConcurrentExecutions", "Maximum", "account", json!({})));
         }
         "backup.age" if cloud.databases().any(|(_, database)| database.backup.is_some()) => {
-            found.push(series("AWS/Backup", "NumberOfBackupJobsCompleted", "Sum", "vault", json!({ "BackupVaultName": "= aws_backup_vault.main.name" })));
+            found.push(series(
+                "AWS/Backup",
+                "NumberOfBackupJobsCompleted",
+                "Sum",
+                "vault",
+                json!({ "BackupVaultName": "= aws_backup_vault.main.name" }),
+            ));
         }
         "certificate.expires" => {
-            found.push(series("AWS/CertificateManager", "DaysToExpiry", "Minimum", "certificate", json!({ "CertificateArn": "= aws_acm_certificate.main.arn" })));
+            found.push(series(
+                "AWS/CertificateManager",
+                "DaysToExpiry",
+                "Minimum",
+                "certificate",
+                json!({ "CertificateArn": "= aws_acm_certificate.main.arn" }),
+            ));
         }
         _ => {}
     }
@@ -127,22 +156,32 @@ pub(crate) fn alarms(cloud: &Cloud<'_>) -> Vec<String> {
     }
     let mut blocks = vec![
         hcl::resource("aws_sns_topic", "alarms", &json!({ "name": "${local.name}-alarms" })),
-        hcl::resource("aws_sns_topic_policy", "alarms", &json!({
-            "arn": "= aws_sns_topic.alarms.arn",
-            "policy": super::role::policy(&[json!({
-                "Effect": "Allow", "Principal": { "Service": "cloudwatch.amazonaws.com" }, "Action": "sns:Publish", "Resource": "= aws_sns_topic.alarms.arn",
-            })]),
-        })),
-        hcl::resource("aws_sns_topic_subscription", "alarms", &json!({
-            "count": "= var.alarm_email == \"\" ? 0 : 1",
-            "topic_arn": "= aws_sns_topic.alarms.arn", "protocol": "email", "endpoint": "= var.alarm_email",
-        })),
+        hcl::resource(
+            "aws_sns_topic_policy",
+            "alarms",
+            &json!({
+                "arn": "= aws_sns_topic.alarms.arn",
+                "policy": super::role::policy(&[json!({
+                    "Effect": "Allow", "Principal": { "Service": "cloudwatch.amazonaws.com" }, "Action": "sns:Publish", "Resource": "= aws_sns_topic.alarms.arn",
+                })]),
+            }),
+        ),
+        hcl::resource(
+            "aws_sns_topic_subscription",
+            "alarms",
+            &json!({
+                "count": "= var.alarm_email == \"\" ? 0 : 1",
+                "topic_arn": "= aws_sns_topic.alarms.arn", "protocol": "email", "endpoint": "= var.alarm_email",
+            }),
+        ),
     ];
     for (name, text) in &cloud.stack.alarms {
         let Ok(rule) = text.parse::<AlarmRule>() else { continue };
         let series = of(cloud, rule.metric);
         if series.is_empty() {
-            blocks.push(format!("# {name}: {text}\n# CloudWatch does not count it; slipway and Prometheus do (render prometheus)\n"));
+            blocks.push(format!(
+                "# {name}: {text}\n# CloudWatch does not count it; slipway and Prometheus do (render prometheus)\n"
+            ));
         }
         let several = series.len() > 1;
         for one in series {
@@ -190,15 +229,23 @@ fn alarm(cloud: &Cloud<'_>, own: &str, name: &str, rule: &AlarmRule, series: &Se
                     "namespace": series.space, "metric_name": series.metric, "stat": "Sum", "period": period, "dimensions": series.dimensions,
                 } })
             };
-            let mut queries = vec![json!({ "id": "share", "expression": "100 * errors / MAX([requests, 1])", "label": "errors, percent", "return_data": true })];
+            let mut queries = vec![
+                json!({ "id": "share", "expression": "100 * errors / MAX([requests, 1])", "label": "errors, percent", "return_data": true }),
+            ];
             queries.push(query("errors", series));
             queries.extend(all.first().map(|all| query("requests", all)));
             body["metric_query {}"] = queries.into();
             return hcl::resource("aws_cloudwatch_metric_alarm", own, &body);
         }
         ("backup.age", _) => common("LessThanThreshold", json!(1), "breaching"),
-        ("http.latency" | "http.latency.p50" | "http.latency.p95" | "http.latency.p99", _) if series.space == "AWS/ApiGateway" => common(sign, json!(rule.limit), "notBreaching"),
-        ("db.connections", MetricUnit::Percent) => common(sign, json!(connections(cloud, series, rule.limit)), "notBreaching"),
+        ("http.latency" | "http.latency.p50" | "http.latency.p95" | "http.latency.p99", _)
+            if series.space == "AWS/ApiGateway" =>
+        {
+            common(sign, json!(rule.limit), "notBreaching")
+        }
+        ("db.connections", MetricUnit::Percent) => {
+            common(sign, json!(connections(cloud, series, rule.limit)), "notBreaching")
+        }
         ("certificate.expires", _) => common(sign, json!(rule.limit / 86_400_000.0), "notBreaching"),
         // ours are milliseconds, CloudWatch's seconds
         (_, MetricUnit::Duration) => common(sign, json!(rule.limit / 1000.0), "notBreaching"),

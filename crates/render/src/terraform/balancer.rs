@@ -15,7 +15,8 @@ pub(crate) fn routed(cloud: &Cloud<'_>, name: &ResourceName) -> bool {
 /// Whether there is a load balancer.
 pub(crate) fn wanted(cloud: &Cloud<'_>) -> bool {
     let paths = cloud.stack.routes.iter().flat_map(|route| &route.paths);
-    matches!(cloud.shape, Shape::Fargate | Shape::Machines) && paths.into_iter().any(|path| path.to.kind == Kind::Service)
+    matches!(cloud.shape, Shape::Fargate | Shape::Machines)
+        && paths.into_iter().any(|path| path.to.kind == Kind::Service)
 }
 
 fn check(health: Option<&Health>) -> Value {
@@ -30,19 +31,23 @@ fn check(health: Option<&Health>) -> Value {
     })
 }
 
-fn group(own: &str, port: u16, kind: &str, health: Value, sticky: bool, drain: u64) -> String {
-    hcl::resource("aws_lb_target_group", own, &json!({
-        "name_prefix": format!("{:.6}", own.replace('_', "")),
-        "port": port,
-        "protocol": "HTTP",
-        "target_type": kind,
-        "vpc_id": "= aws_vpc.main.id",
-        "deregistration_delay": drain.min(3600),
-        "health_check {}": health,
-        "# a visitor keeps coming to the same one, as WebSockets that fall back want": sticky.then_some(Value::Null),
-        "stickiness {}": sticky.then(|| json!({ "type": "lb_cookie", "cookie_duration": 86_400 })),
-        "lifecycle {}": { "create_before_destroy": true },
-    }))
+fn group(own: &str, port: u16, kind: &str, health: &Value, sticky: bool, drain: u64) -> String {
+    hcl::resource(
+        "aws_lb_target_group",
+        own,
+        &json!({
+            "name_prefix": format!("{:.6}", own.replace('_', "")),
+            "port": port,
+            "protocol": "HTTP",
+            "target_type": kind,
+            "vpc_id": "= aws_vpc.main.id",
+            "deregistration_delay": drain.min(3600),
+            "health_check {}": health,
+            "# a visitor keeps coming to the same one, as WebSockets that fall back want": sticky.then_some(Value::Null),
+            "stickiness {}": sticky.then(|| json!({ "type": "lb_cookie", "cookie_duration": 86_400 })),
+            "lifecycle {}": { "create_before_destroy": true },
+        }),
+    )
 }
 
 fn sticky(cloud: &Cloud<'_>, name: Option<&ResourceName>) -> bool {
@@ -56,22 +61,30 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
         return Vec::new();
     }
     let mut blocks = vec![
-        hcl::resource("aws_lb", "main", &json!({
-            "name": "= substr(local.name, 0, 32)",
-            "load_balancer_type": "application",
-            "subnets": "= aws_subnet.public[*].id",
-            "security_groups": ["= aws_security_group.balancer.id"],
-            "drop_invalid_header_fields": true,
-            "enable_deletion_protection": "= var.protect",
-            "# one more address in X-Forwarded-For: the balancer is the only proxy to be believed (S4.P10)": null,
-            "xff_header_processing_mode": "append",
-        })),
-        hcl::resource("aws_lb_listener", "http", &json!({
-            "load_balancer_arn": "= aws_lb.main.arn",
-            "port": 80,
-            "protocol": "HTTP",
-            "default_action {}": { "type": "redirect", "redirect {}": { "port": "443", "protocol": "HTTPS", "status_code": "HTTP_301" } },
-        })),
+        hcl::resource(
+            "aws_lb",
+            "main",
+            &json!({
+                "name": "= substr(local.name, 0, 32)",
+                "load_balancer_type": "application",
+                "subnets": "= aws_subnet.public[*].id",
+                "security_groups": ["= aws_security_group.balancer.id"],
+                "drop_invalid_header_fields": true,
+                "enable_deletion_protection": "= var.protect",
+                "# one more address in X-Forwarded-For: the balancer is the only proxy to be believed (S4.P10)": null,
+                "xff_header_processing_mode": "append",
+            }),
+        ),
+        hcl::resource(
+            "aws_lb_listener",
+            "http",
+            &json!({
+                "load_balancer_arn": "= aws_lb.main.arn",
+                "port": 80,
+                "protocol": "HTTP",
+                "default_action {}": { "type": "redirect", "redirect {}": { "port": "443", "protocol": "HTTPS", "status_code": "HTTP_301" } },
+            }),
+        ),
     ];
     let machines = cloud.shape == Shape::Machines;
     let fallback = if machines {
@@ -79,22 +92,34 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
     } else {
         json!({ "type": "fixed-response", "fixed_response {}": { "content_type": "text/plain", "message_body": "not found", "status_code": "404" } })
     };
-    let tls = cloud.extras(Kind::Gateway).filter_map(|(_, extra)| text(extra, "tls")).next();
-    let policy = if tls == Some("1.3") { "ELBSecurityPolicy-TLS13-1-3-2021-06" } else { "ELBSecurityPolicy-TLS13-1-2-2021-06" };
-    blocks.push(hcl::resource("aws_lb_listener", "https", &json!({
-        "load_balancer_arn": "= aws_lb.main.arn",
-        "port": 443,
-        "protocol": "HTTPS",
-        "ssl_policy": policy,
-        "certificate_arn": "= aws_acm_certificate_validation.main.certificate_arn",
-        "default_action {}": fallback,
-    })));
+    let tls = cloud.extras(Kind::Gateway).find_map(|(_, extra)| text(extra, "tls"));
+    let policy =
+        if tls == Some("1.3") { "ELBSecurityPolicy-TLS13-1-3-2021-06" } else { "ELBSecurityPolicy-TLS13-1-2-2021-06" };
+    blocks.push(hcl::resource(
+        "aws_lb_listener",
+        "https",
+        &json!({
+            "load_balancer_arn": "= aws_lb.main.arn",
+            "port": 443,
+            "protocol": "HTTPS",
+            "ssl_policy": policy,
+            "certificate_arn": "= aws_acm_certificate_validation.main.certificate_arn",
+            "default_action {}": fallback,
+        }),
+    ));
     if machines {
         blocks.extend(machine_group(cloud));
         return blocks;
     }
     for (name, service, port) in cloud.ported().filter(|(name, ..)| routed(cloud, name)) {
-        blocks.push(group(&label(name), port, "ip", check(service.health.as_ref()), sticky(cloud, Some(name)), service.drain.0.as_secs()));
+        blocks.push(group(
+            &label(name),
+            port,
+            "ip",
+            &check(service.health.as_ref()),
+            sticky(cloud, Some(name)),
+            service.drain.0.as_secs(),
+        ));
     }
     blocks.extend(rules(cloud));
     blocks
@@ -108,13 +133,17 @@ fn machine_group(cloud: &Cloud<'_>) -> Vec<String> {
         health["path"] = path.as_str().into();
     }
     vec![
-        group("machines", 80, "instance", health, sticky(cloud, None), 60),
-        hcl::resource("aws_lb_target_group_attachment", "machines", &json!({
-            "count": "= var.machines",
-            "target_group_arn": "= aws_lb_target_group.machines.arn",
-            "target_id": "= aws_instance.host[count.index].id",
-            "port": 80,
-        })),
+        group("machines", 80, "instance", &health, sticky(cloud, None), 60),
+        hcl::resource(
+            "aws_lb_target_group_attachment",
+            "machines",
+            &json!({
+                "count": "= var.machines",
+                "target_group_arn": "= aws_lb_target_group.machines.arn",
+                "target_id": "= aws_instance.host[count.index].id",
+                "port": 80,
+            }),
+        ),
     ]
 }
 
@@ -138,7 +167,11 @@ fn rules(cloud: &Cloud<'_>) -> Vec<String> {
             if route.host != "*" {
                 conditions.push(json!({ "host_header {}": { "values": hosts } }));
             }
-            let patterns = if path.path == "/" { vec!["/*".to_owned()] } else { vec![path.path.clone(), format!("{}/*", path.path)] };
+            let patterns = if path.path == "/" {
+                vec!["/*".to_owned()]
+            } else {
+                vec![path.path.clone(), format!("{}/*", path.path)]
+            };
             conditions.push(json!({ "path_pattern {}": { "values": patterns } }));
             blocks.push(hcl::resource("aws_lb_listener_rule", &own, &json!({
                 "listener_arn": "= aws_lb_listener.https.arn",

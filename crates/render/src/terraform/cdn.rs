@@ -20,7 +20,9 @@ pub(crate) struct Distribution<'c> {
 pub(crate) fn all<'c>(cloud: &'c Cloud<'_>) -> Vec<Distribution<'c>> {
     let mut found: Vec<Distribution<'c>> = Vec::new();
     for route in &cloud.stack.routes {
-        let Some(path) = route.paths.iter().find(|path| matches!(path.to.kind, Kind::Site | Kind::Bucket)) else { continue };
+        let Some(path) = route.paths.iter().find(|path| matches!(path.to.kind, Kind::Site | Kind::Bucket)) else {
+            continue;
+        };
         let whole = route.paths.iter().all(|path| matches!(path.to.kind, Kind::Site | Kind::Bucket));
         let reference = path.to.to_string();
         let section = cloud.extras(Kind::Cdn).find(|(_, extra)| texts(extra, "to").contains(&reference.as_str()));
@@ -53,12 +55,16 @@ pub(crate) fn distributions(cloud: &Cloud<'_>) -> Vec<String> {
     if all.is_empty() {
         return blocks;
     }
-    blocks.push(hcl::resource("aws_cloudfront_origin_access_control", "main", &json!({
-        "name": "= local.name",
-        "origin_access_control_origin_type": "s3",
-        "signing_behavior": "always",
-        "signing_protocol": "sigv4",
-    })));
+    blocks.push(hcl::resource(
+        "aws_cloudfront_origin_access_control",
+        "main",
+        &json!({
+            "name": "= local.name",
+            "origin_access_control_origin_type": "s3",
+            "signing_behavior": "always",
+            "signing_protocol": "sigv4",
+        }),
+    ));
     blocks.push(hcl::resource("aws_cloudfront_response_headers_policy", "main", &json!({
         "name": "= local.name",
         "security_headers_config {}": {
@@ -108,20 +114,24 @@ fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
             ),
         })));
     }
-    blocks.push(hcl::resource("aws_cloudfront_cache_policy", own, &json!({
-        "name": format!("${{local.name}}-{}", own.replace('_', "-")),
-        "# Cache-Control of each file decides; this is where it ends": null,
-        "min_ttl": 0,
-        "default_ttl": 86_400.min(longest),
-        "max_ttl": longest,
-        "parameters_in_cache_key_and_forwarded_to_origin {}": {
-            "enable_accept_encoding_brotli": true,
-            "enable_accept_encoding_gzip": true,
-            "cookies_config {}": { "cookie_behavior": "none" },
-            "headers_config {}": { "header_behavior": "none" },
-            "query_strings_config {}": { "query_string_behavior": "none" },
-        },
-    })));
+    blocks.push(hcl::resource(
+        "aws_cloudfront_cache_policy",
+        own,
+        &json!({
+            "name": format!("${{local.name}}-{}", own.replace('_', "-")),
+            "# Cache-Control of each file decides; this is where it ends": null,
+            "min_ttl": 0,
+            "default_ttl": 86_400.min(longest),
+            "max_ttl": longest,
+            "parameters_in_cache_key_and_forwarded_to_origin {}": {
+                "enable_accept_encoding_brotli": true,
+                "enable_accept_encoding_gzip": true,
+                "cookies_config {}": { "cookie_behavior": "none" },
+                "headers_config {}": { "header_behavior": "none" },
+                "query_strings_config {}": { "query_string_behavior": "none" },
+            },
+        }),
+    ));
     let errors: Vec<Value> = [403, 404]
         .into_iter()
         .filter(|_| spa)

@@ -56,7 +56,7 @@ impl<'i> Cloud<'i> {
         })
     }
 
-    /// Caches that run on ElastiCache.
+    /// Caches that run on `ElastiCache`.
     pub(crate) fn caches(&self) -> impl Iterator<Item = (&'i ResourceName, &'i stack::Cache)> {
         let in_cluster = self.shape == Shape::Cluster;
         self.stack

@@ -31,10 +31,14 @@ pub(crate) fn dashboards(cloud: &Cloud<'_>) -> Vec<String> {
         if widgets.is_empty() {
             continue;
         }
-        blocks.push(hcl::resource("aws_cloudwatch_dashboard", &label(name), &json!({
-            "dashboard_name": format!("${{local.name}}-{name}"),
-            "dashboard_body": { "jsonencode()": { "start": "-PT6H", "widgets": widgets } },
-        })));
+        blocks.push(hcl::resource(
+            "aws_cloudwatch_dashboard",
+            &label(name),
+            &json!({
+                "dashboard_name": format!("${{local.name}}-{name}"),
+                "dashboard_body": { "jsonencode()": { "start": "-PT6H", "widgets": widgets } },
+            }),
+        ));
     }
     blocks
 }

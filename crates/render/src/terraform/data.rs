@@ -57,23 +57,39 @@ pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
     if cloud.databases().next().is_none() {
         return blocks;
     }
-    blocks.push(hcl::resource("aws_db_subnet_group", "main", &json!({
-        "name": "= local.name",
-        "subnet_ids": "= aws_subnet.data[*].id",
-    })));
+    blocks.push(hcl::resource(
+        "aws_db_subnet_group",
+        "main",
+        &json!({
+            "name": "= local.name",
+            "subnet_ids": "= aws_subnet.data[*].id",
+        }),
+    ));
     if cloud.databases().any(|(_, database)| flag_of(database, "monitoring") || !serverless(database)) {
-        blocks.push(hcl::resource("aws_iam_role", "rds_monitoring", &json!({
-            "name": "${local.name}-rds-monitoring-role",
-            "assume_role_policy": super::role::trust("monitoring.rds.amazonaws.com"),
-        })));
-        blocks.push(hcl::resource("aws_iam_role_policy_attachment", "rds_monitoring", &json!({
-            "role": "= aws_iam_role.rds_monitoring.name",
-            "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
-        })));
+        blocks.push(hcl::resource(
+            "aws_iam_role",
+            "rds_monitoring",
+            &json!({
+                "name": "${local.name}-rds-monitoring-role",
+                "assume_role_policy": super::role::trust("monitoring.rds.amazonaws.com"),
+            }),
+        ));
+        blocks.push(hcl::resource(
+            "aws_iam_role_policy_attachment",
+            "rds_monitoring",
+            &json!({
+                "role": "= aws_iam_role.rds_monitoring.name",
+                "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
+            }),
+        ));
     }
     for (name, database) in cloud.databases() {
         blocks.push(parameters(name, database));
-        blocks.extend(if serverless(database) { aurora(cloud, name, database) } else { instance(cloud, name, database) });
+        blocks.extend(if serverless(database) {
+            aurora(cloud, name, database)
+        } else {
+            instance(cloud, name, database)
+        });
     }
     blocks
 }
@@ -85,27 +101,38 @@ fn flag_of(database: &Database, key: &str) -> bool {
 /// Settings, and no connection without TLS.
 fn parameters(name: &ResourceName, database: &Database) -> String {
     let (_, major) = major(&database.engine);
-    let mut list = vec![json!({ "name": "rds.force_ssl", "value": "1" }), json!({ "name": "log_min_duration_statement", "value": "500" })];
-    list.extend(database.settings.iter().map(|(key, value)| {
-        json!({ "name": key, "value": hcl::plain(value), "apply_method": "pending-reboot" })
-    }));
+    let mut list = vec![
+        json!({ "name": "rds.force_ssl", "value": "1" }),
+        json!({ "name": "log_min_duration_statement", "value": "500" }),
+    ];
+    list.extend(
+        database
+            .settings
+            .iter()
+            .map(|(key, value)| json!({ "name": key, "value": hcl::plain(value), "apply_method": "pending-reboot" })),
+    );
     let (kind, family) = if serverless(database) {
         ("aws_rds_cluster_parameter_group", format!("aurora-postgresql{major}"))
     } else {
         ("aws_db_parameter_group", format!("postgres{major}"))
     };
-    hcl::resource(kind, &label(name), &json!({
-        "name_prefix": format!("${{local.name}}-{name}-"),
-        "family": family,
-        "parameter {}": list,
-        "lifecycle {}": { "create_before_destroy": true },
-    }))
+    hcl::resource(
+        kind,
+        &label(name),
+        &json!({
+            "name_prefix": format!("${{local.name}}-{name}-"),
+            "family": family,
+            "parameter {}": list,
+            "lifecycle {}": { "create_before_destroy": true },
+        }),
+    )
 }
 
 fn window(database: &Database) -> (String, String) {
     let at = database.backup.as_ref().and_then(|backup| backup.at.clone()).unwrap_or_else(|| "03:00".to_owned());
     let hour: u32 = at.split(':').next().and_then(|hour| hour.parse().ok()).unwrap_or(3);
-    let window = said(database, "window").map_or_else(|| format!("{:02}:00-{:02}:00", hour % 24, (hour + 1) % 24), str::to_owned);
+    let window = said(database, "window")
+        .map_or_else(|| format!("{:02}:00-{:02}:00", hour % 24, (hour + 1) % 24), str::to_owned);
     let maintenance = said(database, "maintenance").unwrap_or("sun:05:00-sun:06:00").to_ascii_lowercase();
     (window, maintenance)
 }
@@ -122,39 +149,43 @@ fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<
     let (window, maintenance) = window(database);
     let server = said(database, "server").map_or_else(|| format!("${{local.name}}-{name}"), str::to_owned);
     let settings = format!("var.databases[\"{name}\"]");
-    let mut blocks = vec![hcl::resource("aws_db_instance", &own, &json!({
-        "identifier": server,
-        "engine": "postgres",
-        "engine_version": version,
-        "instance_class": format!("= {settings}.class"),
-        "allocated_storage": format!("= {settings}.storage"),
-        "max_allocated_storage": format!("= {settings}.storage_max"),
-        "storage_type": "gp3",
-        "storage_encrypted": true,
-        "kms_key_id": cloud.key(&reference(Kind::Database, name)),
-        "db_name": schema(cloud, name),
-        "username": user(cloud),
-        "password": format!("= random_password.database_{own}.result"),
-        "multi_az": format!("= {settings}.multi_az"),
-        "publicly_accessible": false,
-        "db_subnet_group_name": "= aws_db_subnet_group.main.name",
-        "vpc_security_group_ids": [format!("= aws_security_group.database_{own}.id")],
-        "parameter_group_name": format!("= aws_db_parameter_group.{own}.name"),
-        "backup_retention_period": format!("= {settings}.backup_days"),
-        "backup_window": window,
-        "maintenance_window": maintenance,
-        "copy_tags_to_snapshot": true,
-        "auto_minor_version_upgrade": true,
-        "iam_database_authentication_enabled": true,
-        "performance_insights_enabled": true,
-        "performance_insights_retention_period": insights(database),
-        "monitoring_interval": 60,
-        "monitoring_role_arn": "= aws_iam_role.rds_monitoring.arn",
-        "enabled_cloudwatch_logs_exports": ["postgresql", "upgrade"],
-        "deletion_protection": "= var.protect",
-        "skip_final_snapshot": "= !var.protect",
-        "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
-    }))];
+    let mut blocks = vec![hcl::resource(
+        "aws_db_instance",
+        &own,
+        &json!({
+            "identifier": server,
+            "engine": "postgres",
+            "engine_version": version,
+            "instance_class": format!("= {settings}.class"),
+            "allocated_storage": format!("= {settings}.storage"),
+            "max_allocated_storage": format!("= {settings}.storage_max"),
+            "storage_type": "gp3",
+            "storage_encrypted": true,
+            "kms_key_id": cloud.key(&reference(Kind::Database, name)),
+            "db_name": schema(cloud, name),
+            "username": user(cloud),
+            "password": format!("= random_password.database_{own}.result"),
+            "multi_az": format!("= {settings}.multi_az"),
+            "publicly_accessible": false,
+            "db_subnet_group_name": "= aws_db_subnet_group.main.name",
+            "vpc_security_group_ids": [format!("= aws_security_group.database_{own}.id")],
+            "parameter_group_name": format!("= aws_db_parameter_group.{own}.name"),
+            "backup_retention_period": format!("= {settings}.backup_days"),
+            "backup_window": window,
+            "maintenance_window": maintenance,
+            "copy_tags_to_snapshot": true,
+            "auto_minor_version_upgrade": true,
+            "iam_database_authentication_enabled": true,
+            "performance_insights_enabled": true,
+            "performance_insights_retention_period": insights(database),
+            "monitoring_interval": 60,
+            "monitoring_role_arn": "= aws_iam_role.rds_monitoring.arn",
+            "enabled_cloudwatch_logs_exports": ["postgresql", "upgrade"],
+            "deletion_protection": "= var.protect",
+            "skip_final_snapshot": "= !var.protect",
+            "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
+        }),
+    )];
     blocks.push(hcl::resource("aws_db_instance", &format!("{own}_replica"), &json!({
         "count": format!("= {settings}.replicas"),
         "identifier": format!("${{local.name}}-{name}-replica-${{count.index}}"),
@@ -185,47 +216,55 @@ fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<St
     let pause = said(database, "pause_after").map(|text| super::cloud::seconds(Some(text), 300).max(300));
     let settings = format!("var.databases[\"{name}\"]");
     vec![
-        hcl::resource("aws_rds_cluster", &own, &json!({
-            "cluster_identifier": server,
-            "engine": "aurora-postgresql",
-            "# serverless v2 runs in the mode `provisioned`": null,
-            "engine_mode": "provisioned",
-            "engine_version": version,
-            "database_name": schema(cloud, name),
-            "master_username": user(cloud),
-            "master_password": format!("= random_password.database_{own}.result"),
-            "storage_encrypted": true,
-            "kms_key_id": cloud.key(&reference(Kind::Database, name)),
-            "db_subnet_group_name": "= aws_db_subnet_group.main.name",
-            "vpc_security_group_ids": [format!("= aws_security_group.database_{own}.id")],
-            "db_cluster_parameter_group_name": format!("= aws_rds_cluster_parameter_group.{own}.name"),
-            "backup_retention_period": format!("= {settings}.backup_days"),
-            "preferred_backup_window": window,
-            "preferred_maintenance_window": maintenance,
-            "iam_database_authentication_enabled": true,
-            "enabled_cloudwatch_logs_exports": ["postgresql"],
-            "copy_tags_to_snapshot": true,
-            "deletion_protection": "= var.protect",
-            "skip_final_snapshot": "= !var.protect",
-            "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
-            "serverlessv2_scaling_configuration {}": {
-                "# it pauses only from nothing": pause.map_or(Value::Null, |_| Value::Null),
-                "min_capacity": if pause.is_some() { json!(0) } else { json!(unit(least)) },
-                "max_capacity": unit(most),
-                "seconds_until_auto_pause": pause,
-            },
-        })),
-        hcl::resource("aws_rds_cluster_instance", &own, &json!({
-            "count": format!("= 1 + {settings}.replicas"),
-            "identifier": format!("${{local.name}}-{name}-${{count.index}}"),
-            "cluster_identifier": format!("= aws_rds_cluster.{own}.id"),
-            "engine": format!("= aws_rds_cluster.{own}.engine"),
-            "engine_version": format!("= aws_rds_cluster.{own}.engine_version"),
-            "instance_class": "db.serverless",
-            "publicly_accessible": false,
-            "performance_insights_enabled": true,
-            "auto_minor_version_upgrade": true,
-        })),
+        hcl::resource(
+            "aws_rds_cluster",
+            &own,
+            &json!({
+                "cluster_identifier": server,
+                "engine": "aurora-postgresql",
+                "# serverless v2 runs in the mode `provisioned`": null,
+                "engine_mode": "provisioned",
+                "engine_version": version,
+                "database_name": schema(cloud, name),
+                "master_username": user(cloud),
+                "master_password": format!("= random_password.database_{own}.result"),
+                "storage_encrypted": true,
+                "kms_key_id": cloud.key(&reference(Kind::Database, name)),
+                "db_subnet_group_name": "= aws_db_subnet_group.main.name",
+                "vpc_security_group_ids": [format!("= aws_security_group.database_{own}.id")],
+                "db_cluster_parameter_group_name": format!("= aws_rds_cluster_parameter_group.{own}.name"),
+                "backup_retention_period": format!("= {settings}.backup_days"),
+                "preferred_backup_window": window,
+                "preferred_maintenance_window": maintenance,
+                "iam_database_authentication_enabled": true,
+                "enabled_cloudwatch_logs_exports": ["postgresql"],
+                "copy_tags_to_snapshot": true,
+                "deletion_protection": "= var.protect",
+                "skip_final_snapshot": "= !var.protect",
+                "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
+                "serverlessv2_scaling_configuration {}": {
+                    "# it pauses only from nothing": pause.map_or(Value::Null, |_| Value::Null),
+                    "min_capacity": if pause.is_some() { json!(0) } else { json!(unit(least)) },
+                    "max_capacity": unit(most),
+                    "seconds_until_auto_pause": pause,
+                },
+            }),
+        ),
+        hcl::resource(
+            "aws_rds_cluster_instance",
+            &own,
+            &json!({
+                "count": format!("= 1 + {settings}.replicas"),
+                "identifier": format!("${{local.name}}-{name}-${{count.index}}"),
+                "cluster_identifier": format!("= aws_rds_cluster.{own}.id"),
+                "engine": format!("= aws_rds_cluster.{own}.engine"),
+                "engine_version": format!("= aws_rds_cluster.{own}.engine_version"),
+                "instance_class": "db.serverless",
+                "publicly_accessible": false,
+                "performance_insights_enabled": true,
+                "auto_minor_version_upgrade": true,
+            }),
+        ),
     ]
 }
 
@@ -307,7 +346,8 @@ pub(crate) fn searches(cloud: &Cloud<'_>) -> Vec<String> {
     let mut blocks = Vec::new();
     for (name, extra) in cloud.extras(Kind::Search).filter(|(_, extra)| !extra.settings.contains_key("url")) {
         let own = label(name);
-        let version = text(extra, "engine").and_then(|engine| engine.split_once(':')).map_or("2", |(_, version)| version);
+        let version =
+            text(extra, "engine").and_then(|engine| engine.split_once(':')).map_or("2", |(_, version)| version);
         let version = if version.contains('.') { version.to_owned() } else { format!("{version}.19") };
         let nodes = number(extra, "nodes").unwrap_or(1);
         let masters = number(extra, "masters").unwrap_or(0);
@@ -341,15 +381,26 @@ pub(crate) fn searches(cloud: &Cloud<'_>) -> Vec<String> {
             })]),
         })));
         if let Some(bucket) = text(extra, "snapshots").and_then(|text| text.strip_prefix("bucket.")) {
-            blocks.push(format!("# registered once with PUT _snapshot, as this role\n{}", hcl::resource("aws_iam_role", &format!("search_{own}"), &json!({
-                "name": format!("${{local.name}}-search-{name}"),
-                "assume_role_policy": super::role::trust("es.amazonaws.com"),
-            }))));
-            blocks.push(hcl::resource("aws_iam_role_policy", &format!("search_{own}"), &json!({
-                "name": "snapshots",
-                "role": format!("= aws_iam_role.search_{own}.id"),
-                "policy": super::role::policy(&[super::role::bucket(&label(bucket), true)]),
-            })));
+            blocks.push(format!(
+                "# registered once with PUT _snapshot, as this role\n{}",
+                hcl::resource(
+                    "aws_iam_role",
+                    &format!("search_{own}"),
+                    &json!({
+                        "name": format!("${{local.name}}-search-{name}"),
+                        "assume_role_policy": super::role::trust("es.amazonaws.com"),
+                    })
+                )
+            ));
+            blocks.push(hcl::resource(
+                "aws_iam_role_policy",
+                &format!("search_{own}"),
+                &json!({
+                    "name": "snapshots",
+                    "role": format!("= aws_iam_role.search_{own}.id"),
+                    "policy": super::role::policy(&[super::role::bucket(&label(bucket), true)]),
+                }),
+            ));
         }
     }
     blocks
@@ -362,42 +413,63 @@ pub(crate) fn backups(cloud: &Cloud<'_>) -> Vec<String> {
     let mut resources: Vec<Value> = cloud
         .databases()
         .map(|(name, database)| {
-            if serverless(database) { format!("= aws_rds_cluster.{}.arn", label(name)) } else { format!("= aws_db_instance.{}.arn", label(name)) }.into()
+            if serverless(database) {
+                format!("= aws_rds_cluster.{}.arn", label(name))
+            } else {
+                format!("= aws_db_instance.{}.arn", label(name))
+            }
+            .into()
         })
         .collect();
-    resources.extend(cloud.extras(Kind::Table).map(|(name, _)| Value::from(format!("= aws_dynamodb_table.{}.arn", label(name)))));
+    resources.extend(
+        cloud.extras(Kind::Table).map(|(name, _)| Value::from(format!("= aws_dynamodb_table.{}.arn", label(name)))),
+    );
     let rule = |name: &str, schedule: &str, days: u32| {
-        (days > 0).then(|| json!({
-            "rule_name": name,
-            "target_vault_name": "= aws_backup_vault.main.name",
-            "schedule": schedule,
-            "lifecycle {}": { "delete_after": days },
-        }))
+        (days > 0).then(|| {
+            json!({
+                "rule_name": name,
+                "target_vault_name": "= aws_backup_vault.main.name",
+                "schedule": schedule,
+                "lifecycle {}": { "delete_after": days },
+            })
+        })
     };
     let rules = [
         rule("daily", "cron(0 3 * * ? *)", keep.days),
         rule("weekly", "cron(0 4 ? * SUN *)", keep.weeks * 7),
         rule("monthly", "cron(0 5 1 * ? *)", keep.months * 31),
     ];
-    let mut role = Map::new();
-    role.insert("name".to_owned(), "${local.name}-backup".into());
-    role.insert("assume_role_policy".to_owned(), super::role::trust("backup.amazonaws.com"));
+    let mut trusted = Map::new();
+    trusted.insert("name".to_owned(), "${local.name}-backup".into());
+    trusted.insert("assume_role_policy".to_owned(), super::role::trust("backup.amazonaws.com"));
     let mut blocks = vec![
-        hcl::resource("aws_backup_vault", "main", &json!({ "name": "= local.name", "force_destroy": "= !var.protect" })),
+        hcl::resource(
+            "aws_backup_vault",
+            "main",
+            &json!({ "name": "= local.name", "force_destroy": "= !var.protect" }),
+        ),
         hcl::resource("aws_backup_plan", "main", &json!({ "name": "= local.name", "rule {}": rules })),
-        hcl::resource("aws_iam_role", "backup", &role.into()),
+        hcl::resource("aws_iam_role", "backup", &trusted.into()),
     ];
     for (own, policy) in [("backup", "ForBackup"), ("restore", "ForRestores")] {
-        blocks.push(hcl::resource("aws_iam_role_policy_attachment", own, &json!({
-            "role": "= aws_iam_role.backup.name",
-            "policy_arn": format!("arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicy{policy}"),
-        })));
+        blocks.push(hcl::resource(
+            "aws_iam_role_policy_attachment",
+            own,
+            &json!({
+                "role": "= aws_iam_role.backup.name",
+                "policy_arn": format!("arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicy{policy}"),
+            }),
+        ));
     }
-    blocks.push(hcl::resource("aws_backup_selection", "main", &json!({
-        "name": "= local.name",
-        "plan_id": "= aws_backup_plan.main.id",
-        "iam_role_arn": "= aws_iam_role.backup.arn",
-        "resources": resources,
-    })));
+    blocks.push(hcl::resource(
+        "aws_backup_selection",
+        "main",
+        &json!({
+            "name": "= local.name",
+            "plan_id": "= aws_backup_plan.main.id",
+            "iam_role_arn": "= aws_iam_role.backup.arn",
+            "resources": resources,
+        }),
+    ));
     blocks
 }

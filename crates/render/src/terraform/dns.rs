@@ -27,7 +27,9 @@ fn zone(cloud: &Cloud<'_>, name: &str) -> String {
 /// Host names that visitors use, in order.
 fn hosts<'c>(cloud: &'c Cloud<'_>) -> Vec<&'c str> {
     let routes = cloud.stack.routes.iter().filter(|route| route.host != "*");
-    routes.flat_map(|route| std::iter::once(route.host.as_str()).chain(route.redirect_from.iter().map(String::as_str))).collect()
+    routes
+        .flat_map(|route| std::iter::once(route.host.as_str()).chain(route.redirect_from.iter().map(String::as_str)))
+        .collect()
 }
 
 /// Names of the certificate: what the stack says and every host that it does not cover.
@@ -62,7 +64,11 @@ pub(crate) fn names(cloud: &Cloud<'_>) -> Vec<String> {
         names.iter().map(|name| (name.clone(), zone(cloud, name.trim_start_matches("*.")).into())).collect();
     let mut blocks = vec![
         "# the zones are there already: registering a domain makes one\n".to_owned()
-            + &hcl::data("aws_route53_zone", "all", &json!({ "for_each": { "toset()": zones }, "name": "= each.value" })),
+            + &hcl::data(
+                "aws_route53_zone",
+                "all",
+                &json!({ "for_each": { "toset()": zones }, "name": "= each.value" }),
+            ),
         hcl::block(&["locals"], &json!({ "zone_of": zone_of })),
     ];
     blocks.extend(certificates(cloud, &names));
@@ -81,28 +87,39 @@ fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
         })
     };
     let validated = |own: &str, provider: Option<&str>| {
-        hcl::resource("aws_acm_certificate_validation", own, &json!({
-            "provider": provider.map(|provider| format!("= {provider}")),
-            "certificate_arn": format!("= aws_acm_certificate.{own}.arn"),
-            "validation_record_fqdns": "= [for record in aws_route53_record.proof : record.fqdn]",
-        }))
+        hcl::resource(
+            "aws_acm_certificate_validation",
+            own,
+            &json!({
+                "provider": provider.map(|provider| format!("= {provider}")),
+                "certificate_arn": format!("= aws_acm_certificate.{own}.arn"),
+                "validation_record_fqdns": "= [for record in aws_route53_record.proof : record.fqdn]",
+            }),
+        )
     };
     let mut blocks = vec![
         hcl::resource("aws_acm_certificate", "main", &body(None)),
-        hcl::resource("aws_route53_record", "proof", &json!({
-            "for_each": "= { for option in aws_acm_certificate.main.domain_validation_options : option.domain_name => option }",
-            "zone_id": "= data.aws_route53_zone.all[local.zone_of[each.key]].zone_id",
-            "name": "= each.value.resource_record_name",
-            "type": "= each.value.resource_record_type",
-            "records": "= [each.value.resource_record_value]",
-            "ttl": 300,
-            "# a name and its wildcard have the same proof": null,
-            "allow_overwrite": true,
-        })),
+        hcl::resource(
+            "aws_route53_record",
+            "proof",
+            &json!({
+                "for_each": "= { for option in aws_acm_certificate.main.domain_validation_options : option.domain_name => option }",
+                "zone_id": "= data.aws_route53_zone.all[local.zone_of[each.key]].zone_id",
+                "name": "= each.value.resource_record_name",
+                "type": "= each.value.resource_record_type",
+                "records": "= [each.value.resource_record_value]",
+                "ttl": 300,
+                "# a name and its wildcard have the same proof": null,
+                "allow_overwrite": true,
+            }),
+        ),
         validated("main", None),
     ];
     if !cdn::all(cloud).is_empty() {
-        blocks.push("# the same proof serves the certificate in CloudFront's own region\n".to_owned() + &hcl::resource("aws_acm_certificate", "global", &body(Some("aws.global"))));
+        blocks.push(
+            "# the same proof serves the certificate in CloudFront's own region\n".to_owned()
+                + &hcl::resource("aws_acm_certificate", "global", &body(Some("aws.global"))),
+        );
         blocks.push(validated("global", Some("aws.global")));
     }
     blocks
@@ -124,16 +141,22 @@ fn targets(cloud: &Cloud<'_>) -> BTreeMap<String, (String, String)> {
         let pair = if api::rest(cloud) {
             (format!("{own}.regional_domain_name"), format!("{own}.regional_zone_id"))
         } else {
-            (format!("{own}.domain_name_configuration[0].target_domain_name"), format!("{own}.domain_name_configuration[0].hosted_zone_id"))
+            (
+                format!("{own}.domain_name_configuration[0].target_domain_name"),
+                format!("{own}.domain_name_configuration[0].hosted_zone_id"),
+            )
         };
         targets.insert((*host).to_owned(), pair);
         if api::rest(cloud) {
-            targets.insert(balancer::origin(host), ("aws_lb.main.dns_name".to_owned(), "aws_lb.main.zone_id".to_owned()));
+            targets
+                .insert(balancer::origin(host), ("aws_lb.main.dns_name".to_owned(), "aws_lb.main.zone_id".to_owned()));
         }
     }
     if balancer::wanted(cloud) {
         for host in hosts(cloud) {
-            targets.entry(host.to_owned()).or_insert_with(|| ("aws_lb.main.dns_name".to_owned(), "aws_lb.main.zone_id".to_owned()));
+            targets
+                .entry(host.to_owned())
+                .or_insert_with(|| ("aws_lb.main.dns_name".to_owned(), "aws_lb.main.zone_id".to_owned()));
         }
     }
     targets
@@ -166,20 +189,28 @@ fn mail(cloud: &Cloud<'_>, own: &str, extra: &stack::Extra) -> Vec<String> {
     let Some(domain) = text(extra, "domain").filter(|_| !extra.settings.contains_key("url")) else { return Vec::new() };
     let zone_id = format!("= data.aws_route53_zone.all[\"{}\"].zone_id", zone(cloud, domain));
     let record = |name: &str, at: &str, kind: &str, values: Value| {
-        hcl::resource("aws_route53_record", &format!("{own}_{name}"), &json!({
-            "zone_id": zone_id, "name": at, "type": kind, "ttl": 300, "records": values,
-        }))
+        hcl::resource(
+            "aws_route53_record",
+            &format!("{own}_{name}"),
+            &json!({
+                "zone_id": zone_id, "name": at, "type": kind, "ttl": 300, "records": values,
+            }),
+        )
     };
     let policy = text(extra, "dmarc").unwrap_or("none");
     vec![
-        hcl::resource("aws_route53_record", &format!("{own}_dkim"), &json!({
-            "count": 3,
-            "zone_id": zone_id,
-            "name": format!("${{aws_sesv2_email_identity.{own}.dkim_signing_attributes[0].tokens[count.index]}}._domainkey.{domain}"),
-            "type": "CNAME",
-            "ttl": 300,
-            "records": [format!("${{aws_sesv2_email_identity.{own}.dkim_signing_attributes[0].tokens[count.index]}}.dkim.amazonses.com")],
-        })),
+        hcl::resource(
+            "aws_route53_record",
+            &format!("{own}_dkim"),
+            &json!({
+                "count": 3,
+                "zone_id": zone_id,
+                "name": format!("${{aws_sesv2_email_identity.{own}.dkim_signing_attributes[0].tokens[count.index]}}._domainkey.{domain}"),
+                "type": "CNAME",
+                "ttl": 300,
+                "records": [format!("${{aws_sesv2_email_identity.{own}.dkim_signing_attributes[0].tokens[count.index]}}.dkim.amazonses.com")],
+            }),
+        ),
         record("spf", &format!("bounce.{domain}"), "TXT", json!(["v=spf1 include:amazonses.com -all"])),
         record("bounce", &format!("bounce.{domain}"), "MX", json!(["10 feedback-smtp.${var.region}.amazonses.com"])),
         record("domain_spf", domain, "TXT", json!(["v=spf1 include:amazonses.com ~all"])),

@@ -68,7 +68,9 @@ pub(crate) fn of(cloud: &Cloud<'_>, program: &Program<'_>) -> Bound {
     let mut bound = Bound { plain: Map::new(), secrets: Vec::new(), mixed: Vec::new() };
     for (name, value) in binding::of(cloud.stack, program, &Aws(cloud)) {
         let contract = cloud.stack.variables.get(&name);
-        if contract.is_some_and(|variable| variable.default.as_ref().is_some_and(|d| value == binding::text(d.as_str()))) {
+        if contract
+            .is_some_and(|variable| variable.default.as_ref().is_some_and(|d| value == binding::text(d.as_str())))
+        {
             bound.plain.insert(name.clone(), format!("= var.config[\"{name}\"]").into());
             continue;
         }
@@ -78,7 +80,8 @@ pub(crate) fn of(cloud: &Cloud<'_>, program: &Program<'_>) -> Bound {
                 None => bound.secrets.push((name, arn(outside))),
             },
             parts if parts.iter().all(|part| matches!(part, Part::Text(_))) => {
-                let text: String = parts.iter().map(|part| if let Part::Text(text) = part { text.as_str() } else { "" }).collect();
+                let text: String =
+                    parts.iter().map(|part| if let Part::Text(text) = part { text.as_str() } else { "" }).collect();
                 bound.plain.insert(name, hcl::plain(&text).into());
             }
             _ => bound.mixed.push(name),

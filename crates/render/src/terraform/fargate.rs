@@ -32,24 +32,32 @@ pub(crate) fn images(cloud: &Cloud<'_>) -> Vec<String> {
         return Vec::new();
     }
     vec![
-        hcl::resource("aws_ecr_repository", "all", &json!({
-            "for_each": { "toset()": names },
-            "name": format!("${{local.name}}/${{each.key}}"),
-            "# a tag is a commit and never moves": null,
-            "image_tag_mutability": "IMMUTABLE",
-            "force_delete": "= !var.protect",
-            "image_scanning_configuration {}": { "scan_on_push": true },
-            "encryption_configuration {}": { "encryption_type": "KMS" },
-        })),
-        hcl::resource("aws_ecr_lifecycle_policy", "all", &json!({
-            "for_each": "= aws_ecr_repository.all",
-            "repository": "= each.value.name",
-            "policy": { "jsonencode()": { "rules": [{
-                "rulePriority": 1, "description": "keep the last 50",
-                "selection": { "tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 50 },
-                "action": { "type": "expire" },
-            }] } },
-        })),
+        hcl::resource(
+            "aws_ecr_repository",
+            "all",
+            &json!({
+                "for_each": { "toset()": names },
+                "name": format!("${{local.name}}/${{each.key}}"),
+                "# a tag is a commit and never moves": null,
+                "image_tag_mutability": "IMMUTABLE",
+                "force_delete": "= !var.protect",
+                "image_scanning_configuration {}": { "scan_on_push": true },
+                "encryption_configuration {}": { "encryption_type": "KMS" },
+            }),
+        ),
+        hcl::resource(
+            "aws_ecr_lifecycle_policy",
+            "all",
+            &json!({
+                "for_each": "= aws_ecr_repository.all",
+                "repository": "= each.value.name",
+                "policy": { "jsonencode()": { "rules": [{
+                    "rulePriority": 1, "description": "keep the last 50",
+                    "selection": { "tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 50 },
+                    "action": { "type": "expire" },
+                }] } },
+            }),
+        ),
     ]
 }
 
@@ -71,15 +79,23 @@ pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
     if !any(cloud) {
         return blocks;
     }
-    blocks.push(hcl::resource("aws_ecs_cluster", "main", &json!({
-        "name": "= local.name",
-        "setting {}": { "name": "containerInsights", "value": "enhanced" },
-    })));
-    blocks.push(hcl::resource("aws_service_discovery_private_dns_namespace", "main", &json!({
-        "name": "${local.name}.internal",
-        "description": "Names of services for each other",
-        "vpc": "= aws_vpc.main.id",
-    })));
+    blocks.push(hcl::resource(
+        "aws_ecs_cluster",
+        "main",
+        &json!({
+            "name": "= local.name",
+            "setting {}": { "name": "containerInsights", "value": "enhanced" },
+        }),
+    ));
+    blocks.push(hcl::resource(
+        "aws_service_discovery_private_dns_namespace",
+        "main",
+        &json!({
+            "name": "${local.name}.internal",
+            "description": "Names of services for each other",
+            "vpc": "= aws_vpc.main.id",
+        }),
+    ));
     for program in program::all(cloud.stack).iter().filter(|program| function::is_task(cloud, program)) {
         blocks.push(definition(cloud, program));
         if program.kind == Kind::Service {
@@ -132,8 +148,13 @@ fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> String {
             },
         },
     });
-    let container: serde_json::Map<String, Value> =
-        container.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())).collect();
+    let container: serde_json::Map<String, Value> = container
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null())
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect();
     let mut containers = vec![Value::Object(container)];
     if role::traced(cloud) && service.is_some() {
         containers.push(json!({
@@ -143,17 +164,21 @@ fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> String {
             "portMappings": [{ "containerPort": 2000, "protocol": "udp" }],
         }));
     }
-    hcl::resource("aws_ecs_task_definition", &own, &json!({
-        "family": format!("${{local.name}}-{}", program.name),
-        "requires_compatibilities": ["FARGATE"],
-        "network_mode": "awsvpc",
-        "cpu": cpu,
-        "memory": memory,
-        "execution_role_arn": "= aws_iam_role.task_execution.arn",
-        "task_role_arn": format!("= aws_iam_role.{own}.arn"),
-        "runtime_platform {}": { "operating_system_family": "LINUX", "cpu_architecture": "X86_64" },
-        "container_definitions": { "jsonencode()": containers },
-    }))
+    hcl::resource(
+        "aws_ecs_task_definition",
+        &own,
+        &json!({
+            "family": format!("${{local.name}}-{}", program.name),
+            "requires_compatibilities": ["FARGATE"],
+            "network_mode": "awsvpc",
+            "cpu": cpu,
+            "memory": memory,
+            "execution_role_arn": "= aws_iam_role.task_execution.arn",
+            "task_role_arn": format!("= aws_iam_role.{own}.arn"),
+            "runtime_platform {}": { "operating_system_family": "LINUX", "cpu_architecture": "X86_64" },
+            "container_definitions": { "jsonencode()": containers },
+        }),
+    )
 }
 
 fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
@@ -163,76 +188,96 @@ fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
     let routed = super::balancer::routed(cloud, name);
     let port = service.port.unwrap_or(80);
     let at = format!("var.services[\"{name}\"]");
-    let mut blocks = vec![hcl::resource("aws_ecs_service", &own, &json!({
-        "name": name.as_str(),
-        "cluster": "= aws_ecs_cluster.main.id",
-        "task_definition": format!("= aws_ecs_task_definition.{own}.arn"),
-        "desired_count": format!("= {at}.min"),
-        "launch_type": "FARGATE",
-        "propagate_tags": "SERVICE",
-        "# the old tasks serve until the new ones are healthy; a failed deploy goes back by itself": null,
-        "deployment_minimum_healthy_percent": 100,
-        "deployment_maximum_percent": 200,
-        "health_check_grace_period_seconds": routed.then(|| service.start.0.as_secs().max(30)),
-        "deployment_circuit_breaker {}": { "enable": true, "rollback": true },
-        "network_configuration {}": {
-            "subnets": "= aws_subnet.private[*].id",
-            "security_groups": [format!("= aws_security_group.{own}.id")],
-            "assign_public_ip": false,
-        },
-        "load_balancer {}": routed.then(|| json!({
-            "target_group_arn": format!("= aws_lb_target_group.{}.arn", label(name)),
-            "container_name": name.as_str(),
-            "container_port": port,
-        })),
-        "service_registries {}": { "registry_arn": format!("= aws_service_discovery_service.{}.arn", label(name)) },
-        "lifecycle {}": {
-            "# releases are slipway deploy's, replicas the autoscaler's": null,
-            "ignore_changes": ["= task_definition", "= desired_count"],
-        },
-        "depends_on": routed.then(|| json!(["= aws_lb_listener.https"])),
-    }))];
-    blocks.push(hcl::resource("aws_service_discovery_service", &label(name), &json!({
-        "name": name.as_str(),
-        "dns_config {}": {
-            "namespace_id": "= aws_service_discovery_private_dns_namespace.main.id",
-            "routing_policy": "MULTIVALUE",
-            "dns_records {}": { "ttl": 10, "type": "A" },
-        },
-    })));
+    let mut blocks = vec![hcl::resource(
+        "aws_ecs_service",
+        &own,
+        &json!({
+            "name": name.as_str(),
+            "cluster": "= aws_ecs_cluster.main.id",
+            "task_definition": format!("= aws_ecs_task_definition.{own}.arn"),
+            "desired_count": format!("= {at}.min"),
+            "launch_type": "FARGATE",
+            "propagate_tags": "SERVICE",
+            "# the old tasks serve until the new ones are healthy; a failed deploy goes back by itself": null,
+            "deployment_minimum_healthy_percent": 100,
+            "deployment_maximum_percent": 200,
+            "health_check_grace_period_seconds": routed.then(|| service.start.0.as_secs().max(30)),
+            "deployment_circuit_breaker {}": { "enable": true, "rollback": true },
+            "network_configuration {}": {
+                "subnets": "= aws_subnet.private[*].id",
+                "security_groups": [format!("= aws_security_group.{own}.id")],
+                "assign_public_ip": false,
+            },
+            "load_balancer {}": routed.then(|| json!({
+                "target_group_arn": format!("= aws_lb_target_group.{}.arn", label(name)),
+                "container_name": name.as_str(),
+                "container_port": port,
+            })),
+            "service_registries {}": { "registry_arn": format!("= aws_service_discovery_service.{}.arn", label(name)) },
+            "lifecycle {}": {
+                "# releases are slipway deploy's, replicas the autoscaler's": null,
+                "ignore_changes": ["= task_definition", "= desired_count"],
+            },
+            "depends_on": routed.then(|| json!(["= aws_lb_listener.https"])),
+        }),
+    )];
+    blocks.push(hcl::resource(
+        "aws_service_discovery_service",
+        &label(name),
+        &json!({
+            "name": name.as_str(),
+            "dns_config {}": {
+                "namespace_id": "= aws_service_discovery_private_dns_namespace.main.id",
+                "routing_policy": "MULTIVALUE",
+                "dns_records {}": { "ttl": 10, "type": "A" },
+            },
+        }),
+    ));
     blocks.extend(scaling(&own, name.as_str(), service, &at));
     blocks
 }
 
 fn scaling(own: &str, name: &str, service: &stack::Service, at: &str) -> Vec<String> {
     let scale = service.size.scale_at.as_ref();
-    let cpu = scale.and_then(|scale| scale.cpu).or((service.size.replicas.max > service.size.replicas.min && scale.is_none()).then_some(70));
+    let cpu = scale
+        .and_then(|scale| scale.cpu)
+        .or((service.size.replicas.max > service.size.replicas.min && scale.is_none()).then_some(70));
     let memory = scale.and_then(|scale| scale.memory);
     if cpu.is_none() && memory.is_none() {
         return Vec::new();
     }
-    let mut blocks = vec![hcl::resource("aws_appautoscaling_target", own, &json!({
-        "service_namespace": "ecs",
-        "resource_id": format!("service/${{aws_ecs_cluster.main.name}}/${{aws_ecs_service.{own}.name}}"),
-        "scalable_dimension": "ecs:service:DesiredCount",
-        "min_capacity": format!("= {at}.min"),
-        "max_capacity": format!("= {at}.max"),
-    }))];
-    for (what, metric, percent) in [("cpu", "ECSServiceAverageCPUUtilization", cpu), ("memory", "ECSServiceAverageMemoryUtilization", memory)] {
+    let mut blocks = vec![hcl::resource(
+        "aws_appautoscaling_target",
+        own,
+        &json!({
+            "service_namespace": "ecs",
+            "resource_id": format!("service/${{aws_ecs_cluster.main.name}}/${{aws_ecs_service.{own}.name}}"),
+            "scalable_dimension": "ecs:service:DesiredCount",
+            "min_capacity": format!("= {at}.min"),
+            "max_capacity": format!("= {at}.max"),
+        }),
+    )];
+    for (what, metric, percent) in
+        [("cpu", "ECSServiceAverageCPUUtilization", cpu), ("memory", "ECSServiceAverageMemoryUtilization", memory)]
+    {
         let Some(percent) = percent else { continue };
-        blocks.push(hcl::resource("aws_appautoscaling_policy", &format!("{own}_{what}"), &json!({
-            "name": format!("{name}-{what}"),
-            "policy_type": "TargetTrackingScaling",
-            "service_namespace": format!("= aws_appautoscaling_target.{own}.service_namespace"),
-            "resource_id": format!("= aws_appautoscaling_target.{own}.resource_id"),
-            "scalable_dimension": format!("= aws_appautoscaling_target.{own}.scalable_dimension"),
-            "target_tracking_scaling_policy_configuration {}": {
-                "target_value": percent,
-                "scale_in_cooldown": 300,
-                "scale_out_cooldown": 60,
-                "predefined_metric_specification {}": { "predefined_metric_type": metric },
-            },
-        })));
+        blocks.push(hcl::resource(
+            "aws_appautoscaling_policy",
+            &format!("{own}_{what}"),
+            &json!({
+                "name": format!("{name}-{what}"),
+                "policy_type": "TargetTrackingScaling",
+                "service_namespace": format!("= aws_appautoscaling_target.{own}.service_namespace"),
+                "resource_id": format!("= aws_appautoscaling_target.{own}.resource_id"),
+                "scalable_dimension": format!("= aws_appautoscaling_target.{own}.scalable_dimension"),
+                "target_tracking_scaling_policy_configuration {}": {
+                    "target_value": percent,
+                    "scale_in_cooldown": 300,
+                    "scale_out_cooldown": 60,
+                    "predefined_metric_specification {}": { "predefined_metric_type": metric },
+                },
+            }),
+        ));
     }
     blocks
 }

@@ -46,7 +46,10 @@ pub(crate) fn lambda(cloud: &Cloud<'_>, program: &Program<'_>, timeout: u64, mem
     if !bound.secrets.is_empty() {
         let arns: serde_json::Map<String, Value> =
             bound.secrets.iter().map(|(name, arn)| (name.clone(), format!("= {arn}").into())).collect();
-        variables.insert("# the adapter reads these at start and sets the variables: values, never names (T3)".to_owned(), Value::Null);
+        variables.insert(
+            "# the adapter reads these at start and sets the variables: values, never names (T3)".to_owned(),
+            Value::Null,
+        );
         variables.insert("SLIPWAY_SECRETS".to_owned(), json!({ "jsonencode()": arns }));
     }
     variables.remove("AWS_REGION");
@@ -56,30 +59,39 @@ pub(crate) fn lambda(cloud: &Cloud<'_>, program: &Program<'_>, timeout: u64, mem
             "security_group_ids": [format!("= aws_security_group.{}.id", network::group_of(cloud, program.kind, program.name))],
         })
     });
-    let command = program.command.map(|_| json!({ "command": crate::dockerfile::arguments(program.run().unwrap_or_default()) }));
+    let command =
+        program.command.map(|_| json!({ "command": crate::dockerfile::arguments(program.run().unwrap_or_default()) }));
     vec![
-        hcl::resource("aws_lambda_function", &own, &json!({
-            "function_name": format!("${{local.name}}-{}", program.name),
-            "role": format!("= aws_iam_role.{own}.arn"),
-            "package_type": "Image",
-            "image_uri": super::fargate::image(program),
-            "publish": true,
-            "timeout": timeout.clamp(1, LAMBDA),
-            "memory_size": memory.clamp(128, 10_240),
-            "architectures": ["x86_64"],
-            "image_config {}": command,
-            "environment {}": (!variables.is_empty()).then(|| json!({ "variables": variables })),
-            "vpc_config {}": networked,
-            "tracing_config {}": { "mode": if role::traced(cloud) { "Active" } else { "PassThrough" } },
-            "logging_config {}": { "log_format": "JSON", "log_group": format!("= aws_cloudwatch_log_group.{own}.name") },
-            "lifecycle {}": { "# releases are slipway deploy's": null, "ignore_changes": ["= image_uri"] },
-        })),
-        hcl::resource("aws_lambda_alias", &own, &json!({
-            "name": "live",
-            "function_name": format!("= aws_lambda_function.{own}.function_name"),
-            "function_version": format!("= aws_lambda_function.{own}.version"),
-            "lifecycle {}": { "ignore_changes": ["= function_version", "= routing_config"] },
-        })),
+        hcl::resource(
+            "aws_lambda_function",
+            &own,
+            &json!({
+                "function_name": format!("${{local.name}}-{}", program.name),
+                "role": format!("= aws_iam_role.{own}.arn"),
+                "package_type": "Image",
+                "image_uri": super::fargate::image(program),
+                "publish": true,
+                "timeout": timeout.clamp(1, LAMBDA),
+                "memory_size": memory.clamp(128, 10_240),
+                "architectures": ["x86_64"],
+                "image_config {}": command,
+                "environment {}": (!variables.is_empty()).then(|| json!({ "variables": variables })),
+                "vpc_config {}": networked,
+                "tracing_config {}": { "mode": if role::traced(cloud) { "Active" } else { "PassThrough" } },
+                "logging_config {}": { "log_format": "JSON", "log_group": format!("= aws_cloudwatch_log_group.{own}.name") },
+                "lifecycle {}": { "# releases are slipway deploy's": null, "ignore_changes": ["= image_uri"] },
+            }),
+        ),
+        hcl::resource(
+            "aws_lambda_alias",
+            &own,
+            &json!({
+                "name": "live",
+                "function_name": format!("= aws_lambda_function.{own}.function_name"),
+                "function_version": format!("= aws_lambda_function.{own}.version"),
+                "lifecycle {}": { "ignore_changes": ["= function_version", "= routing_config"] },
+            }),
+        ),
     ]
 }
 
@@ -93,11 +105,15 @@ pub(crate) fn functions(cloud: &Cloud<'_>) -> Vec<String> {
         let Some(command) = program.command else { continue };
         let own = role::name(&program);
         blocks.extend(lambda(cloud, &program, command.timeout.0.as_secs(), memory(command)));
-        blocks.push(hcl::resource("aws_sqs_queue", &format!("{own}_failed"), &json!({
-            "name": format!("${{local.name}}-{}-failed", program.name),
-            "message_retention_seconds": 1_209_600,
-            "sqs_managed_sse_enabled": true,
-        })));
+        blocks.push(hcl::resource(
+            "aws_sqs_queue",
+            &format!("{own}_failed"),
+            &json!({
+                "name": format!("${{local.name}}-{}-failed", program.name),
+                "message_retention_seconds": 1_209_600,
+                "sqs_managed_sse_enabled": true,
+            }),
+        ));
         blocks.push(hcl::resource("aws_lambda_function_event_invoke_config", &own, &json!({
             "function_name": format!("= aws_lambda_function.{own}.function_name"),
             "qualifier": format!("= aws_lambda_alias.{own}.name"),
@@ -128,13 +144,17 @@ pub(crate) fn cron(schedule: &Schedule) -> String {
     let [minute, hour, day, month, weekday] = fields[..] else { return format!("cron({text})") };
     // its weeks begin with Sunday as 1, so names say it better
     let names = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
-    let named: String = weekday
+    let by_name: String = weekday
         .chars()
-        .map(|c| c.to_digit(10).and_then(|digit| names.get(digit as usize)).map_or_else(|| c.to_string(), ToString::to_string))
+        .map(|c| {
+            c.to_digit(10)
+                .and_then(|digit| names.get(digit as usize))
+                .map_or_else(|| c.to_string(), ToString::to_string)
+        })
         .collect();
     let (day, weekday) = match (day, weekday) {
         (day, "*") => (day, "?".to_owned()),
-        (_, _) => ("?", named),
+        (_, _) => ("?", by_name),
     };
     format!("cron({minute} {hour} {day} {month} {weekday} *)")
 }
@@ -155,14 +175,20 @@ pub(crate) fn events(cloud: &Cloud<'_>) -> Vec<String> {
     buckets.sort_unstable();
     buckets.dedup();
     for bucket in buckets {
-        blocks.push(hcl::resource("aws_s3_bucket_notification", &label(bucket), &json!({
-            "bucket": format!("= aws_s3_bucket.{}.id", label(bucket)),
-            "# the only way uploads are told: a second one would run the function twice (T7)": null,
-            "eventbridge": true,
-        })));
+        blocks.push(hcl::resource(
+            "aws_s3_bucket_notification",
+            &label(bucket),
+            &json!({
+                "bucket": format!("= aws_s3_bucket.{}.id", label(bucket)),
+                "# the only way uploads are told: a second one would run the function twice (T7)": null,
+                "eventbridge": true,
+            }),
+        ));
     }
-    let scheduled: Vec<Program<'_>> =
-        program::all(cloud.stack).into_iter().filter(|program| program.command.is_some() && schedule(cloud, program).is_some()).collect();
+    let scheduled: Vec<Program<'_>> = program::all(cloud.stack)
+        .into_iter()
+        .filter(|program| program.command.is_some() && schedule(cloud, program).is_some())
+        .collect();
     if !scheduled.is_empty() {
         blocks.extend(scheduler(cloud, &scheduled));
     }
@@ -176,36 +202,52 @@ pub(crate) fn events(cloud: &Cloud<'_>) -> Vec<String> {
 }
 
 fn allowed(own: &str, name: &str, principal: &str, source: &str) -> String {
-    hcl::resource("aws_lambda_permission", name, &json!({
-        "function_name": format!("= aws_lambda_function.{own}.function_name"),
-        "qualifier": format!("= aws_lambda_alias.{own}.name"),
-        "action": "lambda:InvokeFunction",
-        "principal": principal,
-        "source_arn": format!("= {source}"),
-    }))
+    hcl::resource(
+        "aws_lambda_permission",
+        name,
+        &json!({
+            "function_name": format!("= aws_lambda_function.{own}.function_name"),
+            "qualifier": format!("= aws_lambda_alias.{own}.name"),
+            "action": "lambda:InvokeFunction",
+            "principal": principal,
+            "source_arn": format!("= {source}"),
+        }),
+    )
 }
 
 fn rule(own: &str, pattern: &Value, retries: u32) -> Vec<String> {
     vec![
-        hcl::resource("aws_cloudwatch_event_rule", own, &json!({
-            "name": format!("${{local.name}}-{}", own.replace('_', "-")),
-            "event_pattern": { "jsonencode()": pattern },
-        })),
-        hcl::resource("aws_cloudwatch_event_target", own, &json!({
-            "rule": format!("= aws_cloudwatch_event_rule.{own}.name"),
-            "arn": format!("= aws_lambda_alias.{own}.arn"),
-            "retry_policy {}": { "maximum_retry_attempts": retries, "maximum_event_age_in_seconds": 86_400 },
-            "dead_letter_config {}": { "arn": format!("= aws_sqs_queue.{own}_failed.arn") },
-        })),
+        hcl::resource(
+            "aws_cloudwatch_event_rule",
+            own,
+            &json!({
+                "name": format!("${{local.name}}-{}", own.replace('_', "-")),
+                "event_pattern": { "jsonencode()": pattern },
+            }),
+        ),
+        hcl::resource(
+            "aws_cloudwatch_event_target",
+            own,
+            &json!({
+                "rule": format!("= aws_cloudwatch_event_rule.{own}.name"),
+                "arn": format!("= aws_lambda_alias.{own}.arn"),
+                "retry_policy {}": { "maximum_retry_attempts": retries, "maximum_event_age_in_seconds": 86_400 },
+                "dead_letter_config {}": { "arn": format!("= aws_sqs_queue.{own}_failed.arn") },
+            }),
+        ),
         allowed(own, own, "events.amazonaws.com", &format!("aws_cloudwatch_event_rule.{own}.arn")),
-        hcl::resource("aws_sqs_queue_policy", own, &json!({
-            "queue_url": format!("= aws_sqs_queue.{own}_failed.id"),
-            "policy": role::policy(&[json!({
-                "Effect": "Allow", "Principal": { "Service": "events.amazonaws.com" }, "Action": "sqs:SendMessage",
-                "Resource": format!("= aws_sqs_queue.{own}_failed.arn"),
-                "Condition": { "ArnEquals": { "aws:SourceArn": format!("= aws_cloudwatch_event_rule.{own}.arn") } },
-            })]),
-        })),
+        hcl::resource(
+            "aws_sqs_queue_policy",
+            own,
+            &json!({
+                "queue_url": format!("= aws_sqs_queue.{own}_failed.id"),
+                "policy": role::policy(&[json!({
+                    "Effect": "Allow", "Principal": { "Service": "events.amazonaws.com" }, "Action": "sqs:SendMessage",
+                    "Resource": format!("= aws_sqs_queue.{own}_failed.arn"),
+                    "Condition": { "ArnEquals": { "aws:SourceArn": format!("= aws_cloudwatch_event_rule.{own}.arn") } },
+                })]),
+            }),
+        ),
     ]
 }
 
@@ -221,36 +263,52 @@ fn wired(cloud: &Cloud<'_>, own: &str, trigger: &Trigger, retries: u32) -> Vec<S
         }
         Kind::Service => {
             let source = format!("{}.{}", cloud.stack.app, trigger.on.name);
-            rule(own, &json!({ "source": [source], "detail-type": trigger.event.as_ref().map(|event| vec![event]) }), retries)
+            rule(
+                own,
+                &json!({ "source": [source], "detail-type": trigger.event.as_ref().map(|event| vec![event]) }),
+                retries,
+            )
         }
         Kind::Topic => {
             let topic = format!("aws_sns_topic.{name}.arn");
             vec![
-                hcl::resource("aws_sns_topic_subscription", own, &json!({
-                    "topic_arn": format!("= {topic}"),
-                    "protocol": "lambda",
-                    "endpoint": format!("= aws_lambda_alias.{own}.arn"),
-                })),
+                hcl::resource(
+                    "aws_sns_topic_subscription",
+                    own,
+                    &json!({
+                        "topic_arn": format!("= {topic}"),
+                        "protocol": "lambda",
+                        "endpoint": format!("= aws_lambda_alias.{own}.arn"),
+                    }),
+                ),
                 allowed(own, own, "sns.amazonaws.com", &topic),
             ]
         }
-        Kind::Table => vec![hcl::resource("aws_lambda_event_source_mapping", own, &json!({
-            "event_source_arn": format!("= aws_dynamodb_table.{name}.stream_arn"),
-            "function_name": format!("= aws_lambda_alias.{own}.arn"),
-            "starting_position": "LATEST",
-            "maximum_retry_attempts": retries,
-            "bisect_batch_on_function_error": true,
-        }))],
-        Kind::Queue => vec![hcl::resource("aws_lambda_event_source_mapping", own, &json!({
-            "event_source_arn": format!("= aws_mq_broker.{name}.arn"),
-            "function_name": format!("= aws_lambda_alias.{own}.arn"),
-            "queues": [trigger.event.as_deref().unwrap_or(trigger.on.name.as_str())],
-            "batch_size": 1,
-            "source_access_configuration {}": [
-                { "type": "VIRTUAL_HOST", "uri": "/" },
-                { "type": "BASIC_AUTH", "uri": format!("= aws_secretsmanager_secret.queue_{name}.arn") },
-            ],
-        }))],
+        Kind::Table => vec![hcl::resource(
+            "aws_lambda_event_source_mapping",
+            own,
+            &json!({
+                "event_source_arn": format!("= aws_dynamodb_table.{name}.stream_arn"),
+                "function_name": format!("= aws_lambda_alias.{own}.arn"),
+                "starting_position": "LATEST",
+                "maximum_retry_attempts": retries,
+                "bisect_batch_on_function_error": true,
+            }),
+        )],
+        Kind::Queue => vec![hcl::resource(
+            "aws_lambda_event_source_mapping",
+            own,
+            &json!({
+                "event_source_arn": format!("= aws_mq_broker.{name}.arn"),
+                "function_name": format!("= aws_lambda_alias.{own}.arn"),
+                "queues": [trigger.event.as_deref().unwrap_or(trigger.on.name.as_str())],
+                "batch_size": 1,
+                "source_access_configuration {}": [
+                    { "type": "VIRTUAL_HOST", "uri": "/" },
+                    { "type": "BASIC_AUTH", "uri": format!("= aws_secretsmanager_secret.queue_{name}.arn") },
+                ],
+            }),
+        )],
         _ => Vec::new(),
     }
 }
@@ -287,21 +345,33 @@ fn scheduler(cloud: &Cloud<'_>, scheduled: &[Program<'_>]) -> Vec<String> {
                 "retry_policy {}": { "maximum_retry_attempts": retries },
             })
         };
-        blocks.push(hcl::resource("aws_scheduler_schedule", &own, &json!({
-            "name": format!("${{local.name}}-{}", program.name),
-            "schedule_expression": cron(schedule),
-            "schedule_expression_timezone": schedule.time_zone,
-            "flexible_time_window {}": { "mode": "OFF" },
-            "target {}": target,
-        })));
+        blocks.push(hcl::resource(
+            "aws_scheduler_schedule",
+            &own,
+            &json!({
+                "name": format!("${{local.name}}-{}", program.name),
+                "schedule_expression": cron(schedule),
+                "schedule_expression_timezone": schedule.time_zone,
+                "flexible_time_window {}": { "mode": "OFF" },
+                "target {}": target,
+            }),
+        ));
     }
-    blocks.push(hcl::resource("aws_iam_role", "scheduler", &json!({
-        "name": "${local.name}-scheduler",
-        "assume_role_policy": role::trust("scheduler.amazonaws.com"),
-    })));
-    blocks.push(hcl::resource("aws_iam_role_policy", "scheduler", &json!({
-        "name": "start", "role": "= aws_iam_role.scheduler.id", "policy": role::policy(&statements),
-    })));
+    blocks.push(hcl::resource(
+        "aws_iam_role",
+        "scheduler",
+        &json!({
+            "name": "${local.name}-scheduler",
+            "assume_role_policy": role::trust("scheduler.amazonaws.com"),
+        }),
+    ));
+    blocks.push(hcl::resource(
+        "aws_iam_role_policy",
+        "scheduler",
+        &json!({
+            "name": "start", "role": "= aws_iam_role.scheduler.id", "policy": role::policy(&statements),
+        }),
+    ));
     blocks
 }
 
@@ -310,19 +380,27 @@ fn topics(cloud: &Cloud<'_>) -> Vec<String> {
     for (name, extra) in cloud.extras(Kind::Topic) {
         let fifo = super::cloud::flag(extra, "fifo");
         let called = text(extra, "name").map_or_else(|| format!("${{local.name}}-{name}"), str::to_owned);
-        blocks.push(hcl::resource("aws_sns_topic", &label(name), &json!({
-            "name": if fifo { format!("{called}.fifo") } else { called },
-            "display_name": text(extra, "about").map(hcl::plain),
-            "fifo_topic": fifo.then_some(true),
-            "content_based_deduplication": fifo.then_some(true),
-            "kms_master_key_id": "alias/aws/sns",
-        })));
+        blocks.push(hcl::resource(
+            "aws_sns_topic",
+            &label(name),
+            &json!({
+                "name": if fifo { format!("{called}.fifo") } else { called },
+                "display_name": text(extra, "about").map(hcl::plain),
+                "fifo_topic": fifo.then_some(true),
+                "content_based_deduplication": fifo.then_some(true),
+                "kms_master_key_id": "alias/aws/sns",
+            }),
+        ));
         for address in texts(extra, "to").into_iter().filter(|to| to.contains('@')) {
-            blocks.push(hcl::resource("aws_sns_topic_subscription", &format!("{}_{}", label(name), label(address)), &json!({
-                "topic_arn": format!("= aws_sns_topic.{}.arn", label(name)),
-                "protocol": "email",
-                "endpoint": address,
-            })));
+            blocks.push(hcl::resource(
+                "aws_sns_topic_subscription",
+                &format!("{}_{}", label(name), label(address)),
+                &json!({
+                    "topic_arn": format!("= aws_sns_topic.{}.arn", label(name)),
+                    "protocol": "email",
+                    "endpoint": address,
+                }),
+            ));
         }
     }
     blocks

@@ -8,9 +8,14 @@ use crate::{hcl, program};
 
 fn ring(cloud: &Cloud<'_>, key: &str, first: u32) -> Value {
     let said = cloud.extras(Kind::Network).next().map(|(_, extra)| texts(extra, key)).unwrap_or_default();
-    if said.is_empty() { json!([format!("10.0.{first}.0/24"), format!("10.0.{}.0/24", first + 1)]) } else { json!(said) }
+    if said.is_empty() {
+        json!([format!("10.0.{first}.0/24"), format!("10.0.{}.0/24", first + 1)])
+    } else {
+        json!(said)
+    }
 }
 
+#[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
 pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
     if !cloud.networked() {
         return Vec::new();
@@ -18,75 +23,119 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
     let extra = cloud.extras(Kind::Network).next().map(|(_, extra)| extra);
     let cidr = extra.and_then(|extra| text(extra, "cidr")).unwrap_or("10.0.0.0/16");
     let zones = extra.map(|extra| texts(extra, "zones")).unwrap_or_default();
-    let zones = if zones.is_empty() { json!("= slice(data.aws_availability_zones.all.names, 0, 2)") } else { json!(zones) };
+    let zones =
+        if zones.is_empty() { json!("= slice(data.aws_availability_zones.all.names, 0, 2)") } else { json!(zones) };
     let subnet = |name: &str, public: bool| {
-        hcl::resource("aws_subnet", name, &json!({
-            "count": format!("= length(local.{name})"),
-            "vpc_id": "= aws_vpc.main.id",
-            "cidr_block": format!("= local.{name}[count.index]"),
-            "availability_zone": "= local.zones[count.index]",
-            "map_public_ip_on_launch": public.then_some(false),
-            "tags": { "Name": format!("${{local.name}}-{name}-${{count.index}}") },
-        }))
+        hcl::resource(
+            "aws_subnet",
+            name,
+            &json!({
+                "count": format!("= length(local.{name})"),
+                "vpc_id": "= aws_vpc.main.id",
+                "cidr_block": format!("= local.{name}[count.index]"),
+                "availability_zone": "= local.zones[count.index]",
+                "map_public_ip_on_launch": public.then_some(false),
+                "tags": { "Name": format!("${{local.name}}-{name}-${{count.index}}") },
+            }),
+        )
     };
     let mut blocks = vec![
-        hcl::block(&["locals"], &json!({
-            "zones": zones,
-            "public": ring(cloud, "public", 1),
-            "private": ring(cloud, "private", 10),
-            "data": ring(cloud, "data", 20),
-            "ways_out": "= var.single_nat ? 1 : length(local.public)",
-        })),
-        hcl::resource("aws_vpc", "main", &json!({
-            "cidr_block": cidr,
-            "enable_dns_support": true,
-            "enable_dns_hostnames": true,
-            "tags": { "Name": "= local.name" },
-        })),
+        hcl::block(
+            &["locals"],
+            &json!({
+                "zones": zones,
+                "public": ring(cloud, "public", 1),
+                "private": ring(cloud, "private", 10),
+                "data": ring(cloud, "data", 20),
+                "ways_out": "= var.single_nat ? 1 : length(local.public)",
+            }),
+        ),
+        hcl::resource(
+            "aws_vpc",
+            "main",
+            &json!({
+                "cidr_block": cidr,
+                "enable_dns_support": true,
+                "enable_dns_hostnames": true,
+                "tags": { "Name": "= local.name" },
+            }),
+        ),
         "# the network's own group lets nothing through\n".to_owned()
             + &hcl::resource("aws_default_security_group", "none", &json!({ "vpc_id": "= aws_vpc.main.id" })),
         subnet("public", true),
         subnet("private", false),
         subnet("data", false),
-        hcl::resource("aws_internet_gateway", "main", &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "= local.name" } })),
+        hcl::resource(
+            "aws_internet_gateway",
+            "main",
+            &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "= local.name" } }),
+        ),
         hcl::resource("aws_eip", "nat", &json!({ "count": "= local.ways_out", "domain": "vpc" })),
-        hcl::resource("aws_nat_gateway", "main", &json!({
-            "count": "= local.ways_out",
-            "allocation_id": "= aws_eip.nat[count.index].id",
-            "subnet_id": "= aws_subnet.public[count.index].id",
-            "tags": { "Name": "${local.name}-${count.index}" },
-            "depends_on": ["= aws_internet_gateway.main"],
-        })),
-        hcl::resource("aws_route_table", "public", &json!({
-            "vpc_id": "= aws_vpc.main.id",
-            "route {}": { "cidr_block": "0.0.0.0/0", "gateway_id": "= aws_internet_gateway.main.id" },
-            "tags": { "Name": "${local.name}-public" },
-        })),
-        hcl::resource("aws_route_table", "private", &json!({
-            "count": "= length(local.private)",
-            "vpc_id": "= aws_vpc.main.id",
-            "route {}": {
-                "cidr_block": "0.0.0.0/0",
-                "nat_gateway_id": "= aws_nat_gateway.main[var.single_nat ? 0 : count.index].id",
-            },
-            "tags": { "Name": "${local.name}-private-${count.index}" },
-        })),
+        hcl::resource(
+            "aws_nat_gateway",
+            "main",
+            &json!({
+                "count": "= local.ways_out",
+                "allocation_id": "= aws_eip.nat[count.index].id",
+                "subnet_id": "= aws_subnet.public[count.index].id",
+                "tags": { "Name": "${local.name}-${count.index}" },
+                "depends_on": ["= aws_internet_gateway.main"],
+            }),
+        ),
+        hcl::resource(
+            "aws_route_table",
+            "public",
+            &json!({
+                "vpc_id": "= aws_vpc.main.id",
+                "route {}": { "cidr_block": "0.0.0.0/0", "gateway_id": "= aws_internet_gateway.main.id" },
+                "tags": { "Name": "${local.name}-public" },
+            }),
+        ),
+        hcl::resource(
+            "aws_route_table",
+            "private",
+            &json!({
+                "count": "= length(local.private)",
+                "vpc_id": "= aws_vpc.main.id",
+                "route {}": {
+                    "cidr_block": "0.0.0.0/0",
+                    "nat_gateway_id": "= aws_nat_gateway.main[var.single_nat ? 0 : count.index].id",
+                },
+                "tags": { "Name": "${local.name}-private-${count.index}" },
+            }),
+        ),
         "# data has no way out at all\n".to_owned()
-            + &hcl::resource("aws_route_table", "data", &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "${local.name}-data" } })),
+            + &hcl::resource(
+                "aws_route_table",
+                "data",
+                &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "${local.name}-data" } }),
+            ),
     ];
-    for (name, table) in [("public", "aws_route_table.public.id"), ("private", "aws_route_table.private[count.index].id"), ("data", "aws_route_table.data.id")] {
-        blocks.push(hcl::resource("aws_route_table_association", name, &json!({
-            "count": format!("= length(local.{name})"),
-            "subnet_id": format!("= aws_subnet.{name}[count.index].id"),
-            "route_table_id": format!("= {table}"),
-        })));
+    for (name, table) in [
+        ("public", "aws_route_table.public.id"),
+        ("private", "aws_route_table.private[count.index].id"),
+        ("data", "aws_route_table.data.id"),
+    ] {
+        blocks.push(hcl::resource(
+            "aws_route_table_association",
+            name,
+            &json!({
+                "count": format!("= length(local.{name})"),
+                "subnet_id": format!("= aws_subnet.{name}[count.index].id"),
+                "route_table_id": format!("= {table}"),
+            }),
+        ));
     }
-    blocks.push(hcl::resource("aws_vpc_endpoint", "s3", &json!({
-        "vpc_id": "= aws_vpc.main.id",
-        "service_name": "com.amazonaws.${var.region}.s3",
-        "vpc_endpoint_type": "Gateway",
-        "route_table_ids": "= concat(aws_route_table.private[*].id, [aws_route_table.data.id])",
-    })));
+    blocks.push(hcl::resource(
+        "aws_vpc_endpoint",
+        "s3",
+        &json!({
+            "vpc_id": "= aws_vpc.main.id",
+            "service_name": "com.amazonaws.${var.region}.s3",
+            "vpc_endpoint_type": "Gateway",
+            "route_table_ids": "= concat(aws_route_table.private[*].id, [aws_route_table.data.id])",
+        }),
+    ));
     if extra.is_none_or(|extra| flag(extra, "flow_logs") || !extra.settings.contains_key("flow_logs")) {
         blocks.extend(flow_logs());
     }
@@ -95,65 +144,90 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
 
 fn flow_logs() -> Vec<String> {
     vec![
-        hcl::resource("aws_cloudwatch_log_group", "flow", &json!({ "name": "/aws/vpc/${local.name}", "retention_in_days": 90 })),
-        hcl::resource("aws_iam_role", "flow", &json!({
-            "name": "${local.name}-flow-logs",
-            "assume_role_policy": super::role::trust("vpc-flow-logs.amazonaws.com"),
-        })),
-        hcl::resource("aws_iam_role_policy", "flow", &json!({
-            "name": "write",
-            "role": "= aws_iam_role.flow.id",
-            "policy": super::role::policy(&[json!({
-                "Effect": "Allow",
-                "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
-                "Resource": "${aws_cloudwatch_log_group.flow.arn}:*",
-            })]),
-        })),
-        hcl::resource("aws_flow_log", "main", &json!({
-            "vpc_id": "= aws_vpc.main.id",
-            "traffic_type": "ALL",
-            "iam_role_arn": "= aws_iam_role.flow.arn",
-            "log_destination": "= aws_cloudwatch_log_group.flow.arn",
-        })),
+        hcl::resource(
+            "aws_cloudwatch_log_group",
+            "flow",
+            &json!({ "name": "/aws/vpc/${local.name}", "retention_in_days": 90 }),
+        ),
+        hcl::resource(
+            "aws_iam_role",
+            "flow",
+            &json!({
+                "name": "${local.name}-flow-logs",
+                "assume_role_policy": super::role::trust("vpc-flow-logs.amazonaws.com"),
+            }),
+        ),
+        hcl::resource(
+            "aws_iam_role_policy",
+            "flow",
+            &json!({
+                "name": "write",
+                "role": "= aws_iam_role.flow.id",
+                "policy": super::role::policy(&[json!({
+                    "Effect": "Allow",
+                    "Action": ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
+                    "Resource": "${aws_cloudwatch_log_group.flow.arn}:*",
+                })]),
+            }),
+        ),
+        hcl::resource(
+            "aws_flow_log",
+            "main",
+            &json!({
+                "vpc_id": "= aws_vpc.main.id",
+                "traffic_type": "ALL",
+                "iam_role_arn": "= aws_iam_role.flow.arn",
+                "log_destination": "= aws_cloudwatch_log_group.flow.arn",
+            }),
+        ),
     ]
 }
 
 fn group(name: &str, about: &str) -> String {
-    hcl::resource("aws_security_group", name, &json!({
-        "name": format!("${{local.name}}-{}", name.replace('_', "-")),
-        "description": about,
-        "vpc_id": "= aws_vpc.main.id",
-        "tags": { "Name": format!("${{local.name}}-{}", name.replace('_', "-")) },
-        "lifecycle {}": { "create_before_destroy": true },
-    }))
+    hcl::resource(
+        "aws_security_group",
+        name,
+        &json!({
+            "name": format!("${{local.name}}-{}", name.replace('_', "-")),
+            "description": about,
+            "vpc_id": "= aws_vpc.main.id",
+            "tags": { "Name": format!("${{local.name}}-{}", name.replace('_', "-")) },
+            "lifecycle {}": { "create_before_destroy": true },
+        }),
+    )
 }
 
 /// One port from one group to another.
 fn between(from: &str, to: &str, port: u16) -> Vec<String> {
     let name = format!("{from}_to_{to}_{port}");
     let rule = |kind: &str, own: &str, other: &str| {
-        hcl::resource(kind, &name, &json!({
-            "security_group_id": format!("= aws_security_group.{own}.id"),
-            "referenced_security_group_id": format!("= aws_security_group.{other}.id"),
-            "ip_protocol": "tcp",
-            "from_port": port,
-            "to_port": port,
-        }))
+        hcl::resource(
+            kind,
+            &name,
+            &json!({
+                "security_group_id": format!("= aws_security_group.{own}.id"),
+                "referenced_security_group_id": format!("= aws_security_group.{other}.id"),
+                "ip_protocol": "tcp",
+                "from_port": port,
+                "to_port": port,
+            }),
+        )
     };
-    vec![
-        rule("aws_vpc_security_group_egress_rule", from, to),
-        rule("aws_vpc_security_group_ingress_rule", to, from),
-    ]
+    vec![rule("aws_vpc_security_group_egress_rule", from, to), rule("aws_vpc_security_group_ingress_rule", to, from)]
 }
 
 fn open(kind: &str, group: &str, port: u16) -> String {
-    hcl::resource(&format!("aws_vpc_security_group_{kind}_rule"), &format!("{group}_internet_{port}"), &json!({
-        "security_group_id": format!("= aws_security_group.{group}.id"),
-        "cidr_ipv4": "0.0.0.0/0",
-        "ip_protocol": "tcp",
-        "from_port": port,
-        "to_port": port,
-    }))
+    hcl::resource(
+        &format!("aws_vpc_security_group_{kind}_rule"),
+        &format!("{group}_internet_{port}"),
+        &json!({
+            "security_group_id": format!("= aws_security_group.{group}.id"),
+            "cidr_ipv4": "0.0.0.0/0",
+            "ip_protocol": "tcp",
+            "from_port": port,
+            "to_port": port,
+        }),
+    )
 }
 
 /// Group of the programs: what a service, function or job runs in.

@@ -49,15 +49,31 @@ fn statements(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Value> {
             Kind::Bucket => Some(bucket(&name, true)),
             Kind::Topic => Some(allow(&["sns:Publish"], vec![format!("= aws_sns_topic.{name}.arn")])),
             Kind::Table => Some(allow(
-                &["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem"],
+                &[
+                    "dynamodb:GetItem",
+                    "dynamodb:BatchGetItem",
+                    "dynamodb:Query",
+                    "dynamodb:PutItem",
+                    "dynamodb:UpdateItem",
+                    "dynamodb:DeleteItem",
+                ],
                 vec![format!("= aws_dynamodb_table.{name}.arn"), format!("${{aws_dynamodb_table.{name}.arn}}/index/*")],
             )),
-            Kind::Search => Some(allow(&["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut", "es:ESHttpDelete"], vec![format!("${{aws_opensearch_domain.{name}.arn}}/*")])),
-            Kind::Identity => Some(allow(&["cognito-idp:AdminGetUser", "cognito-idp:ListUsers"], vec![format!("= aws_cognito_user_pool.{name}.arn")])),
-            Kind::Mail => Some(allow(&["ses:SendEmail", "ses:SendTemplatedEmail"], vec![
-                format!("= aws_sesv2_email_identity.{name}.arn"),
-                format!("= aws_sesv2_configuration_set.{name}.arn"),
-            ])),
+            Kind::Search => Some(allow(
+                &["es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut", "es:ESHttpDelete"],
+                vec![format!("${{aws_opensearch_domain.{name}.arn}}/*")],
+            )),
+            Kind::Identity => Some(allow(
+                &["cognito-idp:AdminGetUser", "cognito-idp:ListUsers"],
+                vec![format!("= aws_cognito_user_pool.{name}.arn")],
+            )),
+            Kind::Mail => Some(allow(
+                &["ses:SendEmail", "ses:SendTemplatedEmail"],
+                vec![
+                    format!("= aws_sesv2_email_identity.{name}.arn"),
+                    format!("= aws_sesv2_configuration_set.{name}.arn"),
+                ],
+            )),
             Kind::External => external(cloud, &need.name),
             _ => None,
         });
@@ -69,7 +85,11 @@ fn statements(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Value> {
             extra.extend(texts(role, "allow"));
         }
     }
-    statements.extend(extra.into_iter().map(|action| json!({ "Effect": "Allow", "Action": action, "Resource": resource_of(cloud, action) })));
+    statements.extend(
+        extra
+            .into_iter()
+            .map(|action| json!({ "Effect": "Allow", "Action": action, "Resource": resource_of(cloud, action) })),
+    );
     if traced(cloud) {
         statements.push(json!({ "Effect": "Allow", "Action": ["xray:PutTraceSegments", "xray:PutTelemetryRecords"], "Resource": "*" }));
     }
@@ -109,7 +129,7 @@ fn resource_of(cloud: &Cloud<'_>, action: &str) -> Value {
             format!("= {kind}.{}.arn", label(name)).into()
         }
         _ if service == "bedrock" => {
-            let model = cloud.extras(Kind::External).filter_map(|(_, extra)| text(extra, "model")).next().unwrap_or_default();
+            let model = cloud.extras(Kind::External).find_map(|(_, extra)| text(extra, "model")).unwrap_or_default();
             format!("arn:aws:bedrock:${{var.region}}::foundation-model/{model}*").into()
         }
         _ if service == "ses" => match cloud.extras(Kind::Mail).next() {
@@ -140,35 +160,49 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<String> {
         let own = name(&program);
         let task = super::function::is_task(cloud, &program);
         let service = if task { "ecs-tasks.amazonaws.com" } else { "lambda.amazonaws.com" };
-        blocks.push(hcl::resource("aws_iam_role", &own, &json!({
-            "name": format!("${{local.name}}-{}-{}", program.kind, program.name),
-            "assume_role_policy": trust(service),
-        })));
+        blocks.push(hcl::resource(
+            "aws_iam_role",
+            &own,
+            &json!({
+                "name": format!("${{local.name}}-{}-{}", program.kind, program.name),
+                "assume_role_policy": trust(service),
+            }),
+        ));
         let mut statements = statements(cloud, &program);
-        let secrets: Vec<String> = super::environment::of(cloud, &program).secrets.into_iter().map(|(_, arn)| format!("= {arn}")).collect();
-        if !task {
+        let secrets: Vec<String> =
+            super::environment::of(cloud, &program).secrets.into_iter().map(|(_, arn)| format!("= {arn}")).collect();
+        if task {
+            execution.extend(secrets);
+        } else {
             statements.push(json!({
                 "Effect": "Allow", "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
                 "Resource": format!("${{aws_cloudwatch_log_group.{own}.arn}}:*"),
             }));
             if !secrets.is_empty() {
-                statements.push(json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets }));
+                statements
+                    .push(json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets }));
             }
-        } else {
-            execution.extend(secrets);
         }
         if !statements.is_empty() {
-            blocks.push(hcl::resource("aws_iam_role_policy", &own, &json!({
-                "name": "needs",
-                "role": format!("= aws_iam_role.{own}.id"),
-                "policy": policy(&statements),
-            })));
+            blocks.push(hcl::resource(
+                "aws_iam_role_policy",
+                &own,
+                &json!({
+                    "name": "needs",
+                    "role": format!("= aws_iam_role.{own}.id"),
+                    "policy": policy(&statements),
+                }),
+            ));
         }
         if !task && cloud.networked() {
-            blocks.push(hcl::resource("aws_iam_role_policy_attachment", &format!("{own}_network"), &json!({
-                "role": format!("= aws_iam_role.{own}.name"),
-                "policy_arn": "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
-            })));
+            blocks.push(hcl::resource(
+                "aws_iam_role_policy_attachment",
+                &format!("{own}_network"),
+                &json!({
+                    "role": format!("= aws_iam_role.{own}.name"),
+                    "policy_arn": "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
+                }),
+            ));
         }
     }
     if super::fargate::any(cloud) {
@@ -194,14 +228,22 @@ fn all_statements(cloud: &Cloud<'_>) -> Vec<Value> {
 
 fn task_execution(secrets: &[String]) -> Vec<String> {
     let mut blocks = vec![
-        hcl::resource("aws_iam_role", "task_execution", &json!({
-            "name": "${local.name}-task-execution",
-            "assume_role_policy": trust("ecs-tasks.amazonaws.com"),
-        })),
-        hcl::resource("aws_iam_role_policy_attachment", "task_execution", &json!({
-            "role": "= aws_iam_role.task_execution.name",
-            "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy",
-        })),
+        hcl::resource(
+            "aws_iam_role",
+            "task_execution",
+            &json!({
+                "name": "${local.name}-task-execution",
+                "assume_role_policy": trust("ecs-tasks.amazonaws.com"),
+            }),
+        ),
+        hcl::resource(
+            "aws_iam_role_policy_attachment",
+            "task_execution",
+            &json!({
+                "role": "= aws_iam_role.task_execution.name",
+                "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy",
+            }),
+        ),
     ];
     if !secrets.is_empty() {
         blocks.push(hcl::resource("aws_iam_role_policy", "task_execution", &json!({

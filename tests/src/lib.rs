@@ -8,6 +8,7 @@
 
 pub mod amqp;
 mod docker;
+mod example;
 mod hosts;
 mod load;
 mod project;

@@ -14,7 +14,7 @@ use stack::{Kind, Source};
 
 use crate::{
     bindings::{self, Bound},
-    command, container, edge_process,
+    buckets, command, container, edge_process,
     error::Error,
     revision::Loaded,
     services,
@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(target: &HostTarget, loaded: &Loaded) -> Result<(), Error> {
     let mut reasons = Vec::new();
     target.environment.services.enter(&target.host, &target.environment, loaded)?;
+    if let Err(error) = buckets::ensure(&target.host, &target.environment, loaded).await {
+        reasons.push(error.to_string());
+    }
     contract(target, loaded, &mut reasons);
     programs(target, loaded, &mut reasons);
     functions(loaded, &mut reasons);
@@ -118,10 +121,11 @@ fn find_program(files: &Path, run: &str, bound: &Bound) -> Result<(), Error> {
 /// What only other targets can start.
 fn functions(loaded: &Loaded, reasons: &mut Vec<String>) {
     for (name, function) in &loaded.resolved.stack.functions {
-        if let Some(trigger) = &function.on {
+        let told = |kind| matches!(kind, Kind::Bucket | Kind::Queue | Kind::Topic | Kind::Service);
+        if let Some(trigger) = function.on.as_ref().filter(|trigger| !told(trigger.on.kind)) {
             reasons.push(format!(
-                "function `{name}` starts on `{}`, and this host can start functions only by `schedule`; give it one, or \
-                 deploy to a target with events",
+                "function `{name}` starts on `{}`, of which this host hears nothing; start it by a bucket, queue, topic, \
+                 service or `schedule`, or deploy to a target that can",
                 trigger.on
             ));
         }

@@ -97,7 +97,8 @@ fn asked(resolved: &Resolved) -> BTreeSet<&ResourceRef> {
     let services = stack.services.values().flat_map(|service| &service.needs);
     let jobs = stack.jobs.values().flat_map(|job| &job.command.needs);
     let functions = stack.functions.values();
-    let functions = functions.flat_map(|one| one.command.needs.iter().chain(one.on.as_ref().map(|trigger| &trigger.on)));
+    let functions =
+        functions.flat_map(|one| one.command.needs.iter().chain(one.on.as_ref().map(|trigger| &trigger.on)));
     services.chain(jobs).chain(functions).collect()
 }
 

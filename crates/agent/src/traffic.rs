@@ -191,8 +191,8 @@ impl Plan {
 
     /// Where programs publish events. The `@` marks what is not a visitor's.
     fn add_publishing(&mut self, part: &Part) {
-        let Some((port, address)) = part.functions.publishing else { return };
-        let id = format!("{}/events@{port}", part.scope);
+        let Some((number, address)) = part.functions.publishing else { return };
+        let id = format!("{}/events@{number}", part.scope);
         let upstream = address.map(|address| Upstream {
             id: upstream_id(&part.scope, &format!("events:{}", address.port())),
             address,
@@ -203,7 +203,7 @@ impl Plan {
         let rule = PathRule::new("/", Action::Pool(id.clone()), "events.internal/");
         // Who publishes while nobody answers yet waits.
         self.made.table.pools.insert(id, Pool { upstreams: upstream.into_iter().collect(), probe: None, hold: HOLD });
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, number));
         self.listeners.insert(address, Hosts { fallback: Some(vec![rule]), ..Hosts::default() });
     }
 

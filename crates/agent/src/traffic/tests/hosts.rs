@@ -56,7 +56,7 @@ fn every_host_sends_visitors_to_the_instances_of_all_that_live() {
         ("c", &new, "api", 1),
         ("b", &new, "mail", 0),
     ];
-    let make = |change: &dyn Fn(&mut Membership)| {
+    let part_of = |change: &dyn Fn(&mut Membership)| {
         let instances = vec![
             instance(&old, "api", 1, InstanceState::Ready),
             instance(&new, "api", 2, InstanceState::Draining),
@@ -69,7 +69,7 @@ fn every_host_sends_visitors_to_the_instances_of_all_that_live() {
         part.membership = Some(Arc::new(membership));
         part
     };
-    insta::assert_snapshot!(shown(make(&|_| {})), @r#"
+    insta::assert_snapshot!(shown(part_of(&|_| {})), @r#"
     0.0.0.0:80
     127.0.0.1:32000
     pool shop/live/service.api, probe Some(Some("/health"))
@@ -87,7 +87,7 @@ fn every_host_sends_visitors_to_the_instances_of_all_that_live() {
       shop/live/mail-b-3 127.0.0.1:20003 1 %
     "#);
 
-    let made = plan(&[make(&|_| {})]);
+    let made = plan(&[part_of(&|_| {})]);
     assert_eq!(made.doors[&scope("live")].to_string(), "10.0.0.1:7351");
     let (name, identity) = made.table.identities.first_key_value().unwrap();
     assert!(made.table.peer_listeners.contains(&made.doors[&scope("live")]));
@@ -98,7 +98,7 @@ fn every_host_sends_visitors_to_the_instances_of_all_that_live() {
     let asked = made.table.pools.values().flat_map(|pool| &pool.upstreams).filter_map(|one| one.peer.as_ref());
     assert!(asked.clone().count() > 0 && asked.clone().all(|peer| peer.identity == *name));
     // What one host asks for is what the other lets it ask for.
-    let mut there = make(&|_| {});
+    let mut there = part_of(&|_| {});
     there.membership = Some(Arc::new(three("b", &[])));
     let there = plan(&[there]);
     let exports = &there.table.identities.first_key_value().unwrap().1.exports;
@@ -108,16 +108,16 @@ fn every_host_sends_visitors_to_the_instances_of_all_that_live() {
 
     for change in
         [(|membership: &mut Membership| membership.peers[1].alive = false) as fn(&mut Membership), |membership| {
-            membership.peers[1].drained = true
+            membership.peers[1].drained = true;
         }]
     {
-        let made = plan(&[make(&change)]);
+        let made = plan(&[part_of(&change)]);
         let upstreams: Vec<&str> =
             made.table.pools["shop/live/service.api"].upstreams.iter().map(|one| one.id.as_str()).collect();
         assert_eq!(upstreams, ["shop/live/api-a-1", "shop/live/service.api@aaaaaaaaaaaa-000000000000@host@b"]);
     }
     // A host that left asks nobody and is asked by nobody.
-    let made = plan(&[make(&|membership| membership.me = "d".to_owned())]);
+    let made = plan(&[part_of(&|membership| membership.me = "d".to_owned())]);
     assert!(made.table.identities.is_empty() && made.table.peer_listeners.is_empty() && made.doors.is_empty());
     assert!(made.table.pools.values().flat_map(|pool| &pool.upstreams).all(|one| one.peer.is_none()));
 }

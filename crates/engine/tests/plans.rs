@@ -86,6 +86,28 @@ fn a_deploy_with_stages_and_migrations() {
 }
 
 #[test]
+fn a_deploy_in_waves_that_are_held() {
+    let (old, new) = (revision('a'), revision('b'));
+    let observed = reached(&steady(Some(&old)), 2);
+    let policy = Policy::of(&"waves 1 until promoted, 2 for 1m, 100%".parse().expect("well formed"), 3);
+    let plan = plan(Some(&new), Some(&old), &observed, &[], &policy, DeployKind::Deploy);
+    insta::assert_snapshot!(plan, @r"
+    deploy from aaaaaaaaaaaa to bbbbbbbbbbbb
+      ship       bring release bbbbbbbbbbbb to every host
+      preflight  look whether it could run there; failing here changes nothing
+      start      start its instances beside those that run; visitors stay
+      probe      wait until every new instance is ready
+      shift      move all visitors of 1 of 3 hosts
+      bake       watch errors and answer times at 33 % until a person promotes it; worse rolls back
+      shift      move all visitors of 2 of 3 hosts
+      bake       watch errors and answer times at 66 % for 1m; worse rolls back
+      shift      move all visitors (the commit point)
+      drain      let all other instances finish and end
+      record     write the outcome
+    ");
+}
+
+#[test]
 fn a_first_deploy_has_no_stages() {
     let plan = plan(Some(&revision('b')), None, &Observed::default(), &[], &canary(), DeployKind::Deploy);
     insta::assert_snapshot!(plan, @r"

@@ -69,7 +69,7 @@ pub struct Facts {
     pub address: Option<IpAddr>,
     /// Controllers of version 2 control groups; empty where there are none.
     pub controllers: Vec<String>,
-    /// What listens: port and program; the program is empty where it cannot be told.
+    /// What listens on the ports that a host needs: port and program; the program is empty where it cannot be told.
     pub listening: Vec<(u16, String)>,
     /// Version of its container engine.
     pub docker: Option<String>,
@@ -140,7 +140,10 @@ has timedatectl && say clock_kept "$(timedatectl show -p NTPSynchronized --value
 set -- $SSH_CONNECTION; say address "$3"; say ssh_port "$4"
 for one in /sys/fs/cgroup /sys/fs/cgroup/unified; do
   [ -e $one/cgroup.controllers ] && { say controllers "$(cat $one/cgroup.controllers)" ; break; }; done
-has ss && root ss -Hltnp 2>/dev/null | awk '{ n = split($4, a, ":"); p = ""; if (split($0, b, "\"") > 1) p = b[2]; print "listening=" a[n] " " p }' | sort -u
+has ss && root ss -Hltnp 2>/dev/null | while read -r _ _ _ at _ users; do
+  case ${at##*:} in 80|443|7350|7351) ;; *) continue ;; esac
+  pid=${users#*pid=}; pid=${pid%%,*}; name=$(root readlink "/proc/$pid/exe" </dev/null 2>/dev/null); name=${name% (deleted)}
+  echo "listening=${at##*:} ${name##*/}"; done | sort -u
 has docker && say docker "$(root docker version --format '{{.Server.Version}}' 2>/dev/null || echo 'does not answer')"
 has docker && say installed docker
 { has initdb || ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; } >/dev/null 2>&1 && say installed postgresql

@@ -255,6 +255,7 @@ fn place(program: &Program) -> String {
         "chmod 755 {part}\nfound=$({part} agent --digest) || found='nothing, as it does not run'\n\
          if [ \"$found\" != {digest} ]; then\n  rm -f {part}\n  \
          echo \"what arrived has the digest $found instead of {digest}; try again\" >&2\n  exit 1\nfi\n\
+         if [ -e /sys/fs/selinux/enforce ]; then chcon -t bin_t {part}; fi\n\
          mkdir -p -m 755 {PROGRAMS}/{folder}\nsync {part}\nmv -f {part} {PROGRAMS}/{folder}/slipway\n\
          before=$(basename \"$(dirname \"$(readlink -f {LINK})\")\")\n\
          ln -sfn {PROGRAMS}/{folder}/slipway {LINK}.new\nmv -fT {LINK}.new {LINK}\n\

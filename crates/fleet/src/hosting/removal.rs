@@ -2,6 +2,9 @@
 
 use super::{GROUP, HOME, LINK, PROGRAMS, harden, plan::Step, unit};
 
+/// Lists the users of applications.
+const APP_USERS: &str = r"getent passwd | sed -n 's/^\(slipway-[^:]*\):.*/\1/p'";
+
 /// Stops everything of Slipway and removes it. What applications wrote and what the host was told stays, unless it is
 /// to be purged.
 pub fn steps(purge: bool) -> Vec<Step> {
@@ -17,7 +20,9 @@ pub fn steps(purge: bool) -> Vec<Step> {
         ),
     ];
     if purge {
-        let home = format!("rm -rf {HOME}\ngroupdel {GROUP} 2>/dev/null || :");
+        let home = format!(
+            "rm -rf {HOME}\nfor user in $({APP_USERS}); do userdel \"$user\" || :; done\ngroupdel {GROUP} 2>/dev/null || :"
+        );
         steps.push(Step::script(format!("remove {HOME} with all data"), home));
     }
     steps
@@ -31,7 +36,7 @@ fn stop() -> String {
          ours() {{ for one in /proc/[0-9]*; do case $(readlink $one/exe 2>/dev/null) in {PROGRAMS}/*) echo ${{one#/proc/}};; esac; done; }}\n\
          for signal in TERM KILL; do\n  left=$(ours); [ -n \"$left\" ] || break\n  kill -$signal $left 2>/dev/null || :\n  \
          n=0; while [ -n \"$(ours)\" ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n + 1)); done\ndone\n\
-         if [ -d /run/systemd/system ]; then systemctl kill --signal=KILL slipway 2>/dev/null || :; fi\n{}",
+         for user in $({APP_USERS}); do pkill -KILL -u \"$user\" || :; done\n{}",
         undo_firewall()
     )
 }

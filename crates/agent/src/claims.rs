@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(claims.enter(&b).unwrap(), over, "and stays so");
         let next = claim(20, "c", 1, Stage::Claimed);
         assert_eq!(claims.enter(&next).unwrap(), next);
-        assert_eq!(Claims::open(folder.path()).all().unwrap(), [next.clone()]);
+        assert_eq!(Claims::open(folder.path()).all().unwrap(), std::slice::from_ref(&next));
         claims.enter(&claim(20, "c", 1, Stage::Released)).unwrap();
         assert_eq!(claims.all().unwrap(), []);
         let b = claim(20, "b", 1, Stage::Claimed);

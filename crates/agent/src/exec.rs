@@ -36,7 +36,7 @@ use crate::{
     protocol::{Scope, source_name},
     run::{self, Program},
     shim::{self, Adopted, Attached, Spec},
-    socket, topics,
+    socket, tenant, topics,
 };
 
 /// Longest first line of a request.
@@ -187,6 +187,8 @@ async fn prepare(
             spec.argv.clone_from(&request.command);
             if loaded.image(&loaded.service(&record.service)?.source)?.is_some() {
                 container::attach(environment, &record.id, &mut spec);
+            } else {
+                spec.user = tenant::ensure(host, environment).await?;
             }
             Ok(Prepared { spec, beside: Some(running.record().clone()), run: None })
         }
@@ -209,13 +211,17 @@ async fn prepare(
                 stdin: None,
                 stdout: None,
             };
-            if program.enter(environment, &loaded, &service.source, &[&service.env])? {
+            let contained = program.enter(environment, &loaded, &service.source, &[&service.env])?;
+            if contained {
                 // Its standard input is ours.
                 program.argv.insert(2, "--interactive".to_owned());
             }
             files::make_folder(&environment.folder.join("tasks").join(&id))?;
             let mut spec = Spec::new(program.argv, program.cwd, program.source, &id, program.log_folder);
             spec.env = program.bound.env;
+            if !contained {
+                spec.user = tenant::ensure(host, environment).await?;
+            }
             Ok(Prepared { spec, beside: None, run: Some(id) })
         }
     }

@@ -83,6 +83,9 @@ pub(crate) async fn start(host: &Host, environment: &Environment, program: Progr
     }
     if !contained {
         spec.user = tenant::ensure(host, environment).await?;
+        if let (Some(user), Some(file)) = (&spec.user, &spec.stdin) {
+            tenant::show(user, file)?;
+        }
     }
     let folder = environment.folder.join("tasks").join(program.id);
     shim::start(&host.binary, &folder, &spec).await.map_err(|error| Error::failed(error.to_string()))

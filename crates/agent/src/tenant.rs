@@ -46,6 +46,16 @@ pub(crate) async fn ensure(host: &Host, environment: &Environment) -> Result<Opt
     Ok(Some(name))
 }
 
+/// Lets an application's user read one file of a run, `tasks/<run>/<file>`, and nothing else there.
+pub(crate) fn show(user: &str, file: &Path) -> Result<(), Error> {
+    let Some(user) = find(user)? else { return Ok(()) };
+    let gid = user.gid.as_raw();
+    for folder in file.ancestors().skip(1).take(2) {
+        grant(folder, 0, gid, 0o710)?;
+    }
+    grant(file, 0, gid, 0o640)
+}
+
 /// The user of an application: `slipway-jobsprint`. A name that is too long ends with its digest.
 fn name(app: &AppName) -> String {
     let name = format!("slipway-{app}");

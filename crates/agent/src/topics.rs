@@ -107,13 +107,13 @@ impl Publishing {
         if self.address().is_none() || held(&self.listening).is_some() {
             return true;
         }
-        let listened = async {
+        let opened = async {
             let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
             Ok::<_, std::io::Error>((listener.local_addr()?, listener))
         };
-        let listened = listened.await;
-        environment.trouble("publishing", listened.as_ref().err().map(|error| format!("nobody can publish: {error}")));
-        let Ok((address, listener)) = listened else { return false };
+        let opened = opened.await;
+        environment.trouble("publishing", opened.as_ref().err().map(|error| format!("nobody can publish: {error}")));
+        let Ok((address, listener)) = opened else { return false };
         let stop = host.stopping.clone();
         let router = Router::new()
             .route("/{source}", post(publish))
@@ -202,7 +202,7 @@ fn find(environment: &Environment, name: &str) -> Option<ResourceRef> {
     known.then_some(source)
 }
 
-/// The events of a request, in one of the forms of the HTTP binding of CloudEvents 1.0.2: structured, a batch, or
+/// The events of a request, in one of the forms of the HTTP binding of `CloudEvents` 1.0.2: structured, a batch, or
 /// binary with `ce-` headers; or any body, which becomes the data.
 fn read(
     environment: &Environment,

@@ -20,7 +20,7 @@ const ASKED: &str = "slipway.asked";
 
 /// Starts a job or a function of the release whose schedules are in effect, now. Returns the id of its first run.
 ///
-/// `event` is a CloudEvent, or the data of one. Fails when there is no such job or function, and when the job runs
+/// `event` is a `CloudEvent`, or the data of one. Fails when there is no such job or function, and when the job runs
 /// already.
 pub(crate) fn start(
     host: &Arc<Host>,

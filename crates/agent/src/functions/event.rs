@@ -1,4 +1,4 @@
-//! One event. Source: CloudEvents 1.0.2, JSON event format 1.0.2.
+//! One event. Source: `CloudEvents` 1.0.2, JSON event format 1.0.2.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const VERSION: &str = "1.0";
 /// Largest event as JSON, in bytes.
 pub(crate) const LARGEST: usize = 1 << 20;
 
-/// An event in the structured JSON form of CloudEvents.
+/// An event in the structured JSON form of `CloudEvents`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CloudEvent {
     specversion: String,

@@ -121,16 +121,14 @@ impl EventLog {
         let text = event.to_json()?;
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(Waiting { text, written });
         let turn = self.turn.lock().await;
-        let number = match answer.try_recv() {
-            Ok(answer) => answer,
-            Err(_) => {
-                let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-                self.write(waiting).await;
-                answer.try_recv().unwrap_or_else(|_| Err("it was not written".to_owned()))
-            }
-        };
+        let mut number = answer.try_recv();
+        if number.is_err() {
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            self.write(waiting).await;
+            number = answer.try_recv();
+        }
         drop(turn);
-        number.map_err(Error::Failed)
+        number.unwrap_or_else(|_| Err("the event was not written; publish it again".to_owned())).map_err(Error::Failed)
     }
 
     async fn write(&self, waiting: Vec<Waiting>) {

@@ -106,7 +106,7 @@ impl Source {
     }
 }
 
-/// When an event was taken in. Source: CloudEvents extension "Recorded Time".
+/// When an event was taken in. Source: `CloudEvents` extension "Recorded Time".
 pub(crate) const RECORDED: &str = "recordedtime";
 
 /// Tells the functions that subscribe to `source` (`bucket.files`, `topic.orders`, `service.api`) of an event. Durable

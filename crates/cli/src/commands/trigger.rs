@@ -27,7 +27,7 @@ pub(crate) struct Trigger {
     /// The data of its event, as JSON or text
     #[arg(long, value_name = "DATA", conflicts_with = "event")]
     data: Option<String>,
-    /// A file with its event, as CloudEvents 1.0 writes it in JSON
+    /// A file with its event, in the JSON form of `CloudEvents` 1.0
     #[arg(long, value_name = "FILE")]
     event: Option<PathBuf>,
     /// Instead: try the events again that it failed to take

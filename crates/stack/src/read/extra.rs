@@ -7,7 +7,7 @@ use super::{
     extra_keys::{Form, Key, keys},
     section::{Entry, Section},
 };
-use crate::{AlarmRule, ByteSize, Extra, Kind, Period};
+use crate::{AlarmRule, ByteSize, Extra, Kind, Period, ResourceRef};
 
 /// Deepest nesting inside an `Any`.
 const DEEPEST: usize = 4;
@@ -45,6 +45,12 @@ fn read_keys(section: &Section<'_>, known: &[Key]) -> Map<String, Value> {
         settings.extend(value.map(|value| ((*key).to_owned(), value)));
     }
     settings
+}
+
+/// What a topic names in `to`, apart from addresses of people.
+pub(crate) fn receivers(extra: &Extra) -> Vec<ResourceRef> {
+    let to = extra.settings.get("to").and_then(Value::as_array).into_iter().flatten();
+    to.filter_map(|text| text.as_str()?.parse().ok()).collect()
 }
 
 /// The few keys whose text has a form that other rooms rely on.

@@ -60,15 +60,16 @@ fn read_document(root: Section<'_>) -> Stack {
     let services = all(&root, Kind::Service, service::read);
     let routes = root.table("route").map(|table| route::read_all(&table)).unwrap_or_default();
     let asked = routes.iter().flat_map(|route| &route.paths).map(|path| &path.to);
-    let asked = asked.filter(|to| to.kind == Kind::Function).map(|to| to.name.clone()).collect();
-    let functions = all(&root, Kind::Function, |table| command::read_function(table, &services, &asked));
-    let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));
-    let databases = all(&root, Kind::Database, |table| database::read(table, &services));
     let mut extras = BTreeMap::new();
     for kind in Kind::ALL.into_iter().filter(|kind| !extra_keys::keys(*kind).is_empty()) {
         let read = all(&root, kind, |table| extra::read(table, kind));
         extras.extend(read.into_iter().map(|(name, extra)| (ResourceRef { kind, name }, extra)));
     }
+    let asked = asked.cloned().chain(extras.iter().flat_map(|(_, extra)| extra::receivers(extra)));
+    let asked = asked.filter(|to| to.kind == Kind::Function).map(|to| to.name).collect();
+    let functions = all(&root, Kind::Function, |table| command::read_function(table, &services, &asked));
+    let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));
+    let databases = all(&root, Kind::Database, |table| database::read(table, &services));
     let environments = root.table("environment").map(|table| environment::read_all(&table)).unwrap_or_default();
     let stack = Stack {
         app: app.unwrap_or_else(|| AppName::new("app").expect("a well-formed constant")),

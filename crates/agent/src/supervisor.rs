@@ -43,6 +43,11 @@ impl Member {
         let uses = needs.into_iter().filter(|need| need.kind == Kind::Service).map(|need| need.name).collect();
         Self { record: life.record.clone(), leave: life.leave.clone(), life: Some((life, found)), uses }
     }
+
+    /// Nothing of it runs.
+    fn is_at_rest(&self) -> bool {
+        self.life.as_ref().is_some_and(|(_, found)| found.is_none())
+    }
 }
 
 /// Finds the instances that ran before the agent was restarted. They are not disturbed; those that ended meanwhile are
@@ -103,7 +108,16 @@ pub(crate) async fn run(host: Arc<Host>, environment: Arc<Environment>, members:
     let mut changes = environment.watch();
     let mut lives = JoinSet::new();
     let mut known = BTreeMap::new();
+    let desired = environment.desired();
     for member in members {
+        if member.is_at_rest() && !desired.running.contains(&member.record.revision) {
+            // It was wanted when the agent began, and what the other hosts said since is newer.
+            let id = &member.record.id;
+            let removed = files::remove_folder(&environment.instance_folder(id));
+            environment.trouble(&format!("instance {id}"), removed.err().map(|error| error.to_string()));
+            environment.forget(id);
+            continue;
+        }
         live(&mut lives, &mut known, member);
     }
     let swept = environment.clone();

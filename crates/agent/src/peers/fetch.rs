@@ -1,6 +1,6 @@
 //! Brings what this host lacks of a revision from one that has it.
 
-use std::{collections::BTreeSet, io, sync::Arc};
+use std::{collections::BTreeSet, io, sync::Arc, time::Duration};
 
 use bytes::{Buf, Bytes};
 use engine::target::TargetError;
@@ -11,6 +11,9 @@ use stack::{ReleaseId, Revision, ValuesId};
 use tokio::sync::mpsc;
 
 use crate::{client::Client, environment::Environment, error::Error, host::Host, values};
+
+/// How long a host may take to begin an answer, or to go on with it.
+const STALL: Duration = Duration::from_secs(30);
 
 /// Pieces of a release that are read ahead of the disk.
 const AHEAD: usize = 4;
@@ -72,7 +75,8 @@ async fn release_of_any(
 
 async fn values_of(client: &Client, folder: &std::path::Path, id: &ValuesId) -> Result<String, Error> {
     let uri = format!("/v1/values/{}", id.as_str());
-    let body = get(client, &uri).await?.collect().await.map_err(|error| cut_off(client, &error))?;
+    let body = get(client, &uri).await?;
+    let body = in_time(client, body.collect()).await?.map_err(|error| cut_off(client, &error))?;
     let found = serde_json::from_slice(&body.to_bytes())
         .map_err(|error| Error::failed(format!("{} answered something else than values: {error}", client.host())))?;
     let (folder, id) = (folder.to_owned(), id.clone());
@@ -100,7 +104,7 @@ async fn release_of(
         store.receive(&mut Pieces { queue, piece: Bytes::new() }).map_err(|error| Error::failed(error.to_string()))
     });
     let mut bytes = 0;
-    while let Some(frame) = body.frame().await {
+    while let Some(frame) = in_time(client, body.frame()).await? {
         let piece = frame.map(|frame| frame.into_data().unwrap_or_default());
         let cut = piece.is_err();
         bytes += piece.as_ref().map_or(0, Bytes::len);
@@ -121,16 +125,22 @@ async fn release_of(
 
 async fn get(client: &Client, uri: &str) -> Result<Incoming, Error> {
     let failed = |error: TargetError| Error::failed(error.to_string());
-    let response = client.send(Method::GET, uri, Bytes::new()).await.map_err(failed)?;
+    let response = in_time(client, client.send(Method::GET, uri, Bytes::new())).await?.map_err(failed)?;
     if response.status() == StatusCode::OK {
         return Ok(response.into_body());
     }
-    let body = response.into_body().collect().await.map_err(|error| cut_off(client, &error))?;
+    let body = in_time(client, response.into_body().collect()).await?.map_err(|error| cut_off(client, &error))?;
     let refused = serde_json::from_slice::<TargetError>(&body.to_bytes());
     Err(Error::failed(match refused {
         Ok(refused) => format!("{}: {refused}", client.host()),
         Err(error) => format!("{} gave an answer that is not understood: {error}", client.host()),
     }))
+}
+
+async fn in_time<T>(client: &Client, doing: impl Future<Output = T>) -> Result<T, Error> {
+    let stalled =
+        |_| Error::failed(format!("{} said nothing for {} s; it is tried again", client.host(), STALL.as_secs()));
+    tokio::time::timeout(STALL, doing).await.map_err(stalled)
 }
 
 fn cut_off(client: &Client, error: &hyper::Error) -> Error {

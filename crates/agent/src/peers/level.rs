@@ -238,7 +238,8 @@ async fn take_over(environment: &Arc<Environment>, own: Seen, adopted: Holding) 
         let mut state = taking.state();
         let unchanged = taking.with_journal(|journal| Ok(*journal.head() == own.head))?;
         if matches!(state.lease(Instant::now()), LeaseState::Held(_)) || !unchanged || *state.desired() != own.desired {
-            return Err(Error::failed("a deploy began meanwhile; it is tried again"));
+            // Somebody deploys: looked at again, since that changed something.
+            return Ok(Vec::new());
         }
         let floor = adopted.journal.iter().map(|entry| entry.fence).max().unwrap_or(Fence::default());
         let kept = taking.take_over(&mut state, &adopted.journal, Some(&adopted.desired), floor)?;

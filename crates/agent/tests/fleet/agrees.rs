@@ -141,11 +141,68 @@ async fn a_host_that_reaches_nobody_goes_on_with_what_it_has() {
     let began = Instant::now();
     fleet.beds[0].start_agent().await;
     println!("an agent that is alone answers {:?} after its start", began.elapsed());
+    // What ran went on running.
     let seen = fleet.beds[0].until("it has its share", |seen| seen.expected.get(&revision) == Some(&1)).await;
     assert_eq!(seen.desired.traffic, [(revision.clone(), 100)].into());
-    // It waited for the others before anything else, and not for long.
     ready_on(&fleet, &revision, &[1]).await;
-    println!("it serves {:?} after its start", began.elapsed());
+
+    // After a power cut it waits for the others before it starts anything, and not for long.
+    fleet.beds[0].power_off();
+    let began = Instant::now();
+    fleet.beds[0].start_agent().await;
+    ready_on(&fleet, &revision, &[1]).await;
+    println!("it serves {:?} after the power came back", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_was_rebooted_never_starts_what_is_outdated() {
+    let mut fleet = Fleet::of(3).await;
+    let first = fleet.revision(&service("one"), &[0, 1, 2]).await;
+    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    fleet.beds[2].power_off();
+    let second = fleet.revision(&service("two"), &[0, 1]).await;
+    assert_eq!(fleet.deploy_with_loss(&second, None).await.unwrap().outcome, Outcome::Succeeded);
+    let before = fleet.beds[2].agent_log().len();
+    let began = Instant::now();
+    fleet.beds[2].start_agent().await;
+    fleet.level(&[0, 1, 2]).await;
+    ready_on(&fleet, &second, &[1, 1, 1]).await;
+    println!("a rebooted host serves the new release {:?} after its start", began.elapsed());
+    let log = fleet.beds[2].agent_log();
+    let outdated = format!("instance=web-{}", &first.release.as_str()[..8]);
+    let started = log[before..].lines().filter(|line| line.contains("started") && line.contains(&outdated));
+    assert_eq!(started.count(), 0, "{}", &log[before..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_together_with_the_laptop_the_hosts_end_alike() {
+    // proves S4.E2, S4.E6
+    let mut fleet = Fleet::of(3).await;
+    let mut last = fleet.revision(&service("zero"), &[0, 1, 2]).await;
+    assert_eq!(fleet.deploy(&last, None).await.unwrap().outcome, Outcome::Succeeded);
+    let deaths = [
+        (Last::End(Step::Ship), 0),
+        (Last::Begin(Step::Probe), 1),
+        (Last::Begin(Step::Shift), 2),
+        (Last::End(Step::Shift), 0),
+        (Last::Begin(Step::Drain), 1),
+    ];
+    for (at, (death, victim)) in deaths.into_iter().enumerate() {
+        let wanted = fleet.revision(&service(&format!("number {at}")), &[0, 1, 2]).await;
+        assert_eq!(fleet.deploy(&wanted, Some(death)).await, None, "the laptop died");
+        fleet.beds[victim].power_off();
+        let living: Vec<usize> = (0..3).filter(|host| *host != victim).collect();
+        fleet.level(&living).await;
+        fleet.beds[victim].start_agent().await;
+        let (entries, desired) = fleet.level(&[0, 1, 2]).await;
+        let committed = record::committed(&entries).unwrap();
+        assert!(committed == wanted || committed == last, "{death:?}");
+        assert_eq!(desired.traffic, [(committed.clone(), 100)].into(), "{death:?}");
+        assert_eq!(desired.running, [committed.clone()].into(), "{death:?}");
+        ready_on(&fleet, &committed, &[1, 1, 1]).await;
+        println!("{death:?} and host {victim}: {:?}", record::records(&entries).last().unwrap().outcome());
+        last = committed;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -118,6 +118,32 @@ impl Bed {
         agent.wait().unwrap();
     }
 
+    /// Everything of it ends at once, as when the power is cut.
+    pub(crate) fn power_off(&mut self) {
+        self.kill_agent();
+        self.end_all();
+    }
+
+    fn end_all(&self) {
+        // Shims and what they watch over, by the ids they wrote down; twice, for what was started meanwhile.
+        for _ in 0..2 {
+            let mut folders = vec![self.home.path().to_owned()];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                    if entry.path().is_dir() && !entry.path().ends_with("store") {
+                        folders.push(entry.path());
+                    } else if entry.file_name() == "shim.json" {
+                        let text = fs::read(entry.path()).unwrap_or_default();
+                        if let Ok(record) = serde_json::from_slice::<agent::shim::Record>(&text) {
+                            end(record.shim_pid, record.shim_start_time);
+                            end(record.pid, record.pid_start_time);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     pub(crate) fn agent_log(&self) -> String {
         fs::read_to_string(self.path().join("agent.log")).unwrap_or_default()
     }
@@ -402,23 +428,7 @@ impl Drop for Bed {
             drop(agent.kill());
             drop(agent.wait());
         }
-        // Shims and what they watch over, by the ids they wrote down; twice, for what was started meanwhile.
-        for _ in 0..2 {
-            let mut folders = vec![self.home.path().to_owned()];
-            while let Some(folder) = folders.pop() {
-                for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                    if entry.path().is_dir() && !entry.path().ends_with("store") {
-                        folders.push(entry.path());
-                    } else if entry.file_name() == "shim.json" {
-                        let text = fs::read(entry.path()).unwrap_or_default();
-                        if let Ok(record) = serde_json::from_slice::<agent::shim::Record>(&text) {
-                            end(record.shim_pid, record.shim_start_time);
-                            end(record.pid, record.pid_start_time);
-                        }
-                    }
-                }
-            }
-        }
+        self.end_all();
         if self.mounted {
             drop(Command::new("umount").arg("-l").arg(self.home.path()).status());
         }

@@ -6,34 +6,33 @@
 
 mod debian;
 mod harbour;
+mod machine;
 
 use std::{
+    fmt::Write,
     fs::{self, File},
     io::Read,
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use machine::Machine;
 
-use crate::{
-    Outcome, Story,
-    project::{finish, until},
-};
+use crate::{Outcome, Story, project::finish};
 
 /// How long a machine may take until its sshd answers; it takes half a second when nothing else runs.
-const BOOT: Duration = Duration::from_secs(60);
+const BOOT: Duration = Duration::from_mins(1);
 
-/// A network with hosts on it, gone with the story.
+/// A network with hosts on it, gone with the story. A machine ends with the thread that switched it on.
 #[derive(Debug)]
 pub struct Hosts {
     folder: PathBuf,
     /// Held while the story lives, so that others know what is left over.
     _lock: File,
     network: Network,
-    hosts: Vec<Host>,
+    machines: Vec<Host>,
 }
 
 #[derive(Debug)]
@@ -52,14 +51,6 @@ struct Host {
     machine: Option<Machine>,
 }
 
-/// A machine that is on.
-#[derive(Debug)]
-struct Machine {
-    nspawn: Child,
-    /// Its first process.
-    leader: i32,
-}
-
 impl Hosts {
     /// Starts this many hosts. Needs root, and the packages `systemd-container`, `debootstrap`, `iproute2`, `iptables`
     /// and `openssh-client`; the first time on a machine it takes a minute to make their Debian.
@@ -74,11 +65,11 @@ impl Hosts {
         let lock = File::create(folder.join("lock")).expect("a lock");
         lock.try_lock().expect("a lock of our own");
         let network = Network::lay(&folder);
-        let mut hosts = Self { folder, _lock: lock, network, hosts: Vec::new() };
+        let mut hosts = Self { folder, _lock: lock, network, machines: Vec::new() };
         hosts.make_key();
         for index in 0..number {
             let host = hosts.make(index, &debian);
-            hosts.hosts.push(host);
+            hosts.machines.push(host);
         }
         // they boot at the same time
         for index in 0..number {
@@ -93,27 +84,27 @@ impl Hosts {
 
     /// What `ssh` and a stack file call a host: `deploy@10.…`.
     pub fn destination(&self, index: usize) -> String {
-        format!("deploy@{}", self.hosts[index].address)
+        format!("deploy@{}", self.machines[index].address)
     }
 
     /// All of them as a stack file lists them: `"deploy@10.…", "deploy@10.…"`.
     pub fn listed(&self) -> String {
-        (0..self.hosts.len()).map(|index| format!("\"{}\"", self.destination(index))).collect::<Vec<_>>().join(", ")
+        (0..self.machines.len()).map(|index| format!("\"{}\"", self.destination(index))).collect::<Vec<_>>().join(", ")
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.hosts.len()
+        self.machines.len()
     }
 
     /// A host's address.
     pub fn address(&self, index: usize) -> Ipv4Addr {
-        self.hosts[index].address
+        self.machines[index].address
     }
 
     /// A host's files as this machine sees them, below a folder.
     pub fn root(&self, index: usize) -> &Path {
-        &self.hosts[index].root
+        &self.machines[index].root
     }
 
     /// Lets a command find the hosts: `ssh` reads its configuration, keys and known hosts from the story's folder
@@ -146,12 +137,12 @@ impl Hosts {
 
     /// Pulls the host's cable.
     pub fn cut(&self, index: usize) {
-        must(Command::new("ip").args(["link", "set", &self.hosts[index].cable(), "down"]));
+        must(Command::new("ip").args(["link", "set", &self.machines[index].cable(), "down"]));
     }
 
     /// Puts the cable back, and takes back what [`slow`](Self::slow) and [`lossy`](Self::lossy) did.
     pub fn mend(&self, index: usize) {
-        let cable = self.hosts[index].cable();
+        let cable = self.machines[index].cable();
         // Both fail when there is nothing to take back.
         let _ = Command::new("tc").args(["qdisc", "del", "dev", &cable, "root"]).output();
         let _ = self.enter(index, &["--net"]).args(["tc", "qdisc", "del", "dev", "host0", "root"]).output();
@@ -162,7 +153,7 @@ impl Hosts {
 
     /// Lets at most this many kilobits per second through, each way.
     pub fn slow(&self, index: usize, kilobits: u32) {
-        let (rate, cable) = (format!("{kilobits}kbit"), self.hosts[index].cable());
+        let (rate, cable) = (format!("{kilobits}kbit"), self.machines[index].cable());
         let limit =
             |device| ["qdisc", "replace", "dev", device, "root", "tbf", "rate", rate.as_str()].map(str::to_owned);
         let burst = ["burst", "32kbit", "latency", "400ms"];
@@ -181,8 +172,8 @@ impl Hosts {
 
     /// Cuts the host's power. Its disk stays.
     pub fn kill(&mut self, index: usize) {
-        let cable = self.hosts[index].cable();
-        if let Some(mut machine) = self.hosts[index].machine.take() {
+        let cable = self.machines[index].cable();
+        if let Some(mut machine) = self.machines[index].machine.take() {
             machine.cut_power(&cable);
         }
     }
@@ -201,19 +192,16 @@ impl Hosts {
 
     /// Learns the keys of all hosts.
     pub fn learn_keys(&self) {
-        let known: String = self
-            .hosts
-            .iter()
-            .map(|host| {
-                let key = fs::read_to_string(host.root.join("etc/ssh/ssh_host_ed25519_key.pub")).expect("a key");
-                format!("{} {key}", host.address)
-            })
-            .collect();
+        let mut known = String::new();
+        for host in &self.machines {
+            let key = fs::read_to_string(host.root.join("etc/ssh/ssh_host_ed25519_key.pub")).expect("a key");
+            let _ = writeln!(known, "{} {}", host.address, key.trim());
+        }
         fs::write(self.folder.join("ssh/known_hosts"), known).expect("a file");
     }
 
     fn enter(&self, index: usize, namespaces: &[&str]) -> Command {
-        let leader = self.hosts[index].machine.as_ref().expect("the host is on").leader;
+        let leader = self.machines[index].machine.as_ref().expect("the host is on").leader;
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(leader.to_string()).args(namespaces).arg("--");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -256,12 +244,12 @@ impl Hosts {
     fn switch_on(&mut self, index: usize) {
         let bridge = self.network.bridge.clone();
         let log = self.folder.join(format!("console-{index}"));
-        let host = &mut self.hosts[index];
-        host.machine = Some(Machine::switch_on(host, &bridge, &log));
+        let host = &mut self.machines[index];
+        host.machine = Some(Machine::switch_on(&host.name, &host.root, &bridge, &log));
     }
 
     fn wait_for_ssh(&self, index: usize) {
-        let address = self.hosts[index].address;
+        let address = self.machines[index].address;
         let console = self.folder.join(format!("console-{index}"));
         let started = std::time::Instant::now();
         loop {
@@ -283,11 +271,12 @@ impl Hosts {
         let ssh = self.folder.join("ssh");
         self.learn_keys();
         let mut config = String::new();
-        for (index, host) in self.hosts.iter().enumerate() {
-            config += &format!("Host host{index}\n  HostName {}\n  User deploy\n", host.address);
+        for (index, host) in self.machines.iter().enumerate() {
+            let _ = write!(config, "Host host{index}\n  HostName {}\n  User deploy\n", host.address);
         }
         let (key, known) = (ssh.join("key"), ssh.join("known_hosts"));
-        config += &format!(
+        let _ = write!(
+            config,
             "Host *\n  IdentityFile {}\n  IdentitiesOnly yes\n  UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n",
             key.display(),
             known.display()
@@ -303,8 +292,8 @@ impl Hosts {
 
 impl Drop for Hosts {
     fn drop(&mut self) {
-        for index in 0..self.hosts.len() {
-            if std::thread::panicking() && self.hosts[index].machine.is_some() {
+        for index in 0..self.machines.len() {
+            if std::thread::panicking() && self.machines[index].machine.is_some() {
                 let journal = self.run(
                     index,
                     "journalctl --no-pager --lines 60 2>&1; tail -n 40 /var/lib/slipway/agent/log/*.log 2>&1",
@@ -349,53 +338,6 @@ impl Network {
     fn address(&self, host: usize) -> Ipv4Addr {
         let [high, low] = self.number.to_be_bytes();
         Ipv4Addr::new(10, 128 + high, low, u8::try_from(host).expect("at most 200 hosts"))
-    }
-}
-
-impl Machine {
-    fn switch_on(host: &Host, bridge: &str, console: &Path) -> Self {
-        let output = File::options().create(true).append(true).open(console).expect("a console");
-        // A group of its own, so that machines do not meddle with each other's; where this machine's groups are is
-        // its own affair.
-        let script = "for base in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do \
-             [ -e $base/cgroup.procs ] || continue; mkdir -p $base/slipway-story-$1 && \
-             echo $$ > $base/slipway-story-$1/cgroup.procs; done; name=$1; shift; exec systemd-nspawn \"$@\"";
-        let nspawn = Command::new("setpriv")
-            // Ends with the story, however that ends.
-            .args(["--pdeathsig", "KILL", "sh", "-c", script, "sh", &host.name])
-            .args(["--quiet", "--register=no", "--keep-unit", "--boot", "--console=pipe", "--resolv-conf=off"])
-            .args(["--timezone=off", "--link-journal=no"])
-            .args([&format!("--machine={}", host.name), &format!("--network-bridge={bridge}")])
-            .arg("-D")
-            .arg(&host.root)
-            .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().expect("a second handle"))
-            .stderr(output)
-            .spawn()
-            .unwrap_or_else(|error| panic!("setpriv: {error}; apt-get install util-linux"));
-        let mut machine = Self { nspawn, leader: 0 };
-        machine.leader = until("the first process of a machine", BOOT, || {
-            let ended = machine.nspawn.try_wait().is_ok_and(|ended| ended.is_some());
-            let said = || fs::read_to_string(console).unwrap_or_default();
-            assert!(!ended, "systemd-nspawn ended (apt-get install systemd-container): {}", said());
-            let id = machine.nspawn.id();
-            let child = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).ok()?;
-            let child: i32 = child.split_whitespace().next()?.parse().ok()?;
-            // It is the first process of its namespace once it is born completely.
-            let status = fs::read_to_string(format!("/proc/{child}/status")).ok()?;
-            status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with("\t1")).then_some(child)
-        });
-        machine
-    }
-
-    fn cut_power(&mut self, cable: &str) {
-        let kill = |pid: i32| Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
-        // Every process of a namespace ends with its first, and `systemd-nspawn` with that.
-        let _ = kill(self.leader);
-        until("the end of a machine", BOOT, || self.nspawn.try_wait().is_ok_and(|ended| ended.is_some()).then_some(()));
-        // The kernel takes its time to remove the cable of a machine that is gone.
-        let _ = Command::new("ip").args(["link", "delete", cable]).output();
     }
 }
 

@@ -59,7 +59,7 @@ fn a_fresh_machine_becomes_a_host_and_a_second_time_changes_nothing() {
 
     // after a power cut it is there again by itself
     hosts.reboot(0);
-    until("the agent after a reboot", Duration::from_secs(60), || {
+    until("the agent after a reboot", Duration::from_mins(1), || {
         let listed = hosts.slipway(&story, &["host", "list", &host, "--json"]);
         (listed.code == 0).then_some(())
     });
@@ -78,7 +78,7 @@ fn what_was_cut_short_is_continued_where_it_ended() {
     let mut command = story.command(&["host", "add", &host, "--yes"]);
     hosts.reach(&mut command);
     let adding = command.spawn().expect("slipway starts");
-    until("a part of the program", Duration::from_secs(60), || (arrived(&hosts) > 4 << 20).then_some(()));
+    until("a part of the program", Duration::from_mins(1), || (arrived(&hosts) > 4 << 20).then_some(()));
     hosts.cut(0);
     // a host that is gone is noticed within 12 s
     let began = std::time::Instant::now();

@@ -16,7 +16,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,openssh-server,sudo,iproute2,n
 const DOWNLOADED: &str = "redis-server";
 
 /// Changes the fresh system into one that boots in half a second and lets stories in. A change makes a new one.
-const SETUP: &str = r#"
+const SETUP: &str = r"
 set -eu
 useradd --create-home --shell /bin/bash deploy
 useradd --create-home --shell /bin/bash guest
@@ -46,7 +46,7 @@ systemctl mask systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer
   e2scrub_all.timer fstrim.timer e2scrub_reap.service console-getty.service getty.target systemd-networkd.service >/dev/null 2>&1
 : > /etc/machine-id
 rm -f /etc/resolv.conf
-"#;
+";
 
 /// The folder of the finished system. The first to ask makes it; the others wait.
 pub(super) fn debian() -> PathBuf {

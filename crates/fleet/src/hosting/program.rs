@@ -72,8 +72,8 @@ fn head(bytes: &[u8]) -> Option<Head> {
     };
     let (segments, segment, count) = (long(32)?, half(54)?, half(56)?);
     // PT_INTERP
-    let named = (0..count).map(|index| segments + index * segment).find(|at| part(*at, 4) == Some(&[3, 0, 0, 0]));
-    let loader = match named {
+    let interpreter = (0..count).map(|index| segments + index * segment).find(|at| part(*at, 4) == Some(&[3, 0, 0, 0]));
+    let loader = match interpreter {
         Some(at) => {
             let path = part(long(at + 8)?, long(at + 32)?)?;
             Some(String::from_utf8_lossy(path).trim_end_matches('\0').to_owned())
@@ -83,8 +83,8 @@ fn head(bytes: &[u8]) -> Option<Head> {
     // SHT_STRTAB that is loaded: the names of what a program takes from libraries
     let (sections, section, count) = (long(40)?, half(58)?, half(60)?);
     let names = (0..count).map(|index| sections + index * section).find_map(|at| {
-        let loaded = part(at + 4, 4) == Some(&[3, 0, 0, 0]) && long(at + 8)? & 2 != 0;
-        loaded.then(|| part(long(at + 24)?, long(at + 32)?)).flatten()
+        let found = part(at + 4, 4) == Some(&[3, 0, 0, 0]) && long(at + 8)? & 2 != 0;
+        found.then(|| part(long(at + 24)?, long(at + 32)?)).flatten()
     });
     let glibc = loader.as_ref().and_then(|_| newest_glibc(names?));
     Some(Head { machine, loader, glibc })

@@ -12,6 +12,7 @@ use crate::{
 
 /// Make machines hosts.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Add {
     /// Machines, as `ssh` takes them
     #[arg(required = true, value_name = "USER@HOST")]
@@ -108,7 +109,7 @@ pub(super) async fn apply(ready: Vec<(Machine, Plan)>, program: &Program, printe
             Err(error) => failures.push((destination, Failure::new(error.to_string()))),
         }
     }
-    overall(done, failures, printer)
+    overall(done, &failures, printer)
 }
 
 /// Makes one machine a host, and asks its agent whether it is.

@@ -10,6 +10,7 @@ use crate::{
 
 /// Harden hosts.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Harden {
     /// Which
     #[arg(required = true, value_name = "USER@HOST")]

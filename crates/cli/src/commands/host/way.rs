@@ -154,11 +154,11 @@ pub(super) async fn greet(ssh: &Ssh) -> Result<Greeting, Failure> {
 }
 
 /// Several hosts fared differently: exit 7 when some are done and others are not.
-pub(super) fn overall(done: usize, failures: Vec<(String, Failure)>, printer: Printer) -> Result<Exit, Failure> {
+pub(super) fn overall(done: usize, failures: &[(String, Failure)], printer: Printer) -> Result<Exit, Failure> {
     let Some((_, last)) = failures.last() else { return Ok(Exit::Done) };
     let exit = if done > 0 { Exit::Partial } else { last.exit() };
     let mut hint = None;
-    for (host, failure) in &failures {
+    for (host, failure) in failures {
         if let Failure::Message { message, hint: other, .. } = failure {
             printer.say(format_args!("{} {host}: {message}", paint(BAD, "!")));
             hint.clone_from(other);

@@ -55,13 +55,13 @@ async fn what_a_dead_laptop_left_is_brought_to_its_end_by_the_hosts() {
     // proves S0.15, S4.E2: whoever deploys may die at any moment, and the hosts agree on what follows
     let fleet = Fleet::of(3).await;
     let first = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    let report = fleet.deploy(&first, None).await.unwrap();
+    let report = fleet.deploy(&first, None).unwrap();
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     ready_on(&fleet, &first, &[1, 1, 1]).await;
 
     // Before visitors were moved: back to what was.
     let second = fleet.revision(&service("two"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Probe))).await, None, "the laptop died");
+    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Probe))), None, "the laptop died");
     let began = Instant::now();
     let (entries, desired) = fleet.level(&[0, 1, 2]).await;
     println!("recovered after {:?}, the lease of 4 s included", began.elapsed());
@@ -70,7 +70,7 @@ async fn what_a_dead_laptop_left_is_brought_to_its_end_by_the_hosts() {
     assert_eq!(desired.running, [first.clone()].into());
 
     // After all visitors were moved: on to the end.
-    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Shift))).await, None, "the laptop died");
+    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Shift))), None, "the laptop died");
     let (entries, desired) = fleet.level(&[0, 1, 2]).await;
     assert_eq!(record::records(&entries).last().unwrap().outcome(), Some(&Outcome::Succeeded));
     assert_eq!(desired.traffic, [(second.clone(), 100)].into());
@@ -85,11 +85,11 @@ async fn a_host_that_was_away_catches_up_without_a_laptop() {
     // proves S4.E6: a host that was gone is level again by itself
     let mut fleet = Fleet::of(3).await;
     let first = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&first, None).unwrap().outcome, Outcome::Succeeded);
     fleet.beds[2].kill_agent();
     // The laptop and one host die together; neither the release nor its values ever reached the third.
     let second = fleet.revision(&service("two"), &[0, 1]).await;
-    assert_eq!(fleet.deploy_with_loss(&second, Some(Last::End(Step::Shift))).await, None, "the laptop died");
+    assert_eq!(fleet.deploy_with_loss(&second, Some(Last::End(Step::Shift))), None, "the laptop died");
     let (entries, desired) = fleet.level(&[0, 1]).await;
     assert_eq!(record::records(&entries).last().unwrap().outcome(), Some(&Outcome::Succeeded), "{entries:#?}");
     assert_eq!(desired.traffic, [(second.clone(), 100)].into());
@@ -112,9 +112,9 @@ async fn a_host_that_was_away_catches_up_without_a_laptop() {
 async fn without_a_majority_a_host_stays_as_it_is_and_says_so() {
     let mut fleet = Fleet::of(3).await;
     let first = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&first, None).unwrap().outcome, Outcome::Succeeded);
     let second = fleet.revision(&service("two"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Start))).await, None, "the laptop died");
+    assert_eq!(fleet.deploy(&second, Some(Last::End(Step::Start))), None, "the laptop died");
     fleet.beds[1].kill_agent();
     fleet.beds[2].kill_agent();
     let before = fleet.state(0).await.unwrap();
@@ -134,7 +134,7 @@ async fn without_a_majority_a_host_stays_as_it_is_and_says_so() {
 async fn a_host_that_reaches_nobody_goes_on_with_what_it_has() {
     let mut fleet = Fleet::of(3).await;
     let revision = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&revision, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&revision, None).unwrap().outcome, Outcome::Succeeded);
     for bed in &mut fleet.beds {
         bed.kill_agent();
     }
@@ -147,7 +147,7 @@ async fn a_host_that_reaches_nobody_goes_on_with_what_it_has() {
     ready_on(&fleet, &revision, &[1]).await;
 
     // After a power cut it waits for the others before it starts anything, and not for long.
-    fleet.beds[0].power_off();
+    fleet.power_off(0);
     let began = Instant::now();
     fleet.beds[0].start_agent().await;
     ready_on(&fleet, &revision, &[1]).await;
@@ -158,10 +158,10 @@ async fn a_host_that_reaches_nobody_goes_on_with_what_it_has() {
 async fn a_host_that_was_rebooted_never_starts_what_is_outdated() {
     let mut fleet = Fleet::of(3).await;
     let first = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
-    fleet.beds[2].power_off();
+    assert_eq!(fleet.deploy(&first, None).unwrap().outcome, Outcome::Succeeded);
+    fleet.power_off(2);
     let second = fleet.revision(&service("two"), &[0, 1]).await;
-    assert_eq!(fleet.deploy_with_loss(&second, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy_with_loss(&second, None).unwrap().outcome, Outcome::Succeeded);
     let before = fleet.beds[2].agent_log().len();
     let began = Instant::now();
     fleet.beds[2].start_agent().await;
@@ -179,7 +179,7 @@ async fn whatever_dies_together_with_the_laptop_the_hosts_end_alike() {
     // proves S4.E2, S4.E6
     let mut fleet = Fleet::of(3).await;
     let mut last = fleet.revision(&service("zero"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&last, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&last, None).unwrap().outcome, Outcome::Succeeded);
     let deaths = [
         (Last::End(Step::Ship), 0),
         (Last::Begin(Step::Probe), 1),
@@ -189,8 +189,8 @@ async fn whatever_dies_together_with_the_laptop_the_hosts_end_alike() {
     ];
     for (at, (death, victim)) in deaths.into_iter().enumerate() {
         let wanted = fleet.revision(&service(&format!("number {at}")), &[0, 1, 2]).await;
-        assert_eq!(fleet.deploy(&wanted, Some(death)).await, None, "the laptop died");
-        fleet.beds[victim].power_off();
+        assert_eq!(fleet.deploy(&wanted, Some(death)), None, "the laptop died");
+        fleet.power_off(victim);
         let living: Vec<usize> = (0..3).filter(|host| *host != victim).collect();
         fleet.level(&living).await;
         fleet.beds[victim].start_agent().await;
@@ -211,12 +211,12 @@ async fn a_rollback_goes_back_to_what_a_host_never_had() {
     let mut fleet = Fleet::of(3).await;
     fleet.beds[2].kill_agent();
     let first = fleet.revision(&service("one"), &[0, 1]).await;
-    assert_eq!(fleet.deploy_with_loss(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy_with_loss(&first, None).unwrap().outcome, Outcome::Succeeded);
     let second = fleet.revision(&service("two"), &[0, 1]).await;
-    assert_eq!(fleet.deploy_with_loss(&second, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy_with_loss(&second, None).unwrap().outcome, Outcome::Succeeded);
     fleet.beds[2].start_agent().await;
     fleet.level(&[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&first, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&first, None).unwrap().outcome, Outcome::Succeeded);
     ready_on(&fleet, &first, &[1, 1, 1]).await;
 }
 
@@ -233,7 +233,7 @@ async fn replicas_are_spread_over_the_hosts_and_again_when_they_change() {
     fleet.all_alive_of(2).await;
     let two = fleet.beds.split_off(2);
     let revision = fleet.revision(&service("one"), &[0, 1]).await;
-    assert_eq!(fleet.deploy(&revision, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&revision, None).unwrap().outcome, Outcome::Succeeded);
     ready_on(&fleet, &revision, &[2, 1]).await;
     assert_eq!(fleet.beds[0].observe().await.expected[&revision], 2);
 
@@ -337,7 +337,7 @@ async fn hosts_that_look_at_each_other_hardly_use_the_machine() {
     // proves the bar: an agent idles under 30 MB and 0.5 % of a core
     let fleet = Fleet::of(3).await;
     let revision = fleet.revision(&service("one"), &[0, 1, 2]).await;
-    assert_eq!(fleet.deploy(&revision, None).await.unwrap().outcome, Outcome::Succeeded);
+    assert_eq!(fleet.deploy(&revision, None).unwrap().outcome, Outcome::Succeeded);
     let usage = |bed: &Bed| observe::process::find(bed.agent_pid()).unwrap().unwrap();
     let before: Vec<_> = fleet.beds.iter().map(usage).collect();
     let began = Instant::now();

@@ -75,7 +75,7 @@ async fn postgres(from: IpAddr, to: SocketAddr, user: &str) -> String {
 async fn one_host_keeps_the_data_and_only_members_with_the_password_reach_them() {
     let mut fleet = Fleet::of(2).await;
     let revision = fleet.revision(STORES, &[0, 1]).await;
-    let report = fleet.deploy(&revision, None).await.unwrap();
+    let report = fleet.deploy(&revision, None).unwrap();
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
 
     let (first, second) = (&fleet.beds[0], &fleet.beds[1]);

@@ -54,7 +54,7 @@ async fn services_are_answered_by_the_instances_of_all_hosts_that_live() {
     // proves S4.10
     let mut fleet = Fleet::of(2).await;
     let revision = fleet.revision(TWO, &[0, 1]).await;
-    let report = fleet.deploy(&revision, None).await.unwrap();
+    let report = fleet.deploy(&revision, None).unwrap();
     assert_eq!(report.outcome, Outcome::Succeeded, "{report:?}");
     let mut all = BTreeSet::new();
     for bed in &fleet.beds {

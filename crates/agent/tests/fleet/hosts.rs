@@ -113,12 +113,12 @@ impl Fleet {
     }
 
     /// Deploys from a laptop that dies when it sees `last`. `None`: it died.
-    pub(crate) async fn deploy(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
+    pub(crate) fn deploy(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
         self.deploy_losing(revision, last, 0)
     }
 
     /// The same, while one host may be lost.
-    pub(crate) async fn deploy_with_loss(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
+    pub(crate) fn deploy_with_loss(&self, revision: &Revision, last: Option<Last>) -> Option<Report> {
         self.deploy_losing(revision, last, 1)
     }
 
@@ -152,6 +152,12 @@ impl Fleet {
             report = deployed => report,
         };
         Some(report.unwrap_or_else(|error| panic!("{error}\n{}", self.logs())))
+    }
+
+    /// Everything of a host ends at once, as when its power is cut.
+    pub(crate) fn power_off(&mut self, host: usize) {
+        self.beds[host].kill_agent();
+        self.beds[host].end_all();
     }
 
     /// Waits until all of these hosts have the same journal, whose last deploy has an end, and want the same.

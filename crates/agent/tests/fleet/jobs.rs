@@ -53,7 +53,7 @@ async fn a_job_runs_once_per_fleet_and_again_where_its_host_dies() {
     // proves S1.3, S1.24: once per fleet, also when the first host is gone
     let mut fleet = Fleet::of(3).await;
     let revision = fleet.revision(TICK, &[0, 1, 2]).await;
-    fleet.deploy(&revision, None).await.unwrap();
+    fleet.deploy(&revision, None).unwrap();
     let data = |fleet: &Fleet, host: usize| fleet.beds[host].folder().join("data");
     let first = until_run(&fleet, 0, MINUTE, "the first host begins", |run| run.code.is_none()).await;
     assert_eq!((first.attempt, first.host.as_deref()), (1, Some("h0")));

@@ -118,13 +118,8 @@ impl Bed {
         agent.wait().unwrap();
     }
 
-    /// Everything of it ends at once, as when the power is cut.
-    pub(crate) fn power_off(&mut self) {
-        self.kill_agent();
-        self.end_all();
-    }
-
-    fn end_all(&self) {
+    /// Everything that the agent started ends at once.
+    pub(crate) fn end_all(&self) {
         // Shims and what they watch over, by the ids they wrote down; twice, for what was started meanwhile.
         for _ in 0..2 {
             let mut folders = vec![self.home.path().to_owned()];

@@ -163,7 +163,7 @@ impl Buckets {
             let local = Ipv4Addr::LOCALHOST;
             wanted.insert(SocketAddr::from((local, port)), routed.cloned());
             for address in agreed.into_iter().flat_map(|port| {
-                let own = private.filter(|own| !own.is_loopback()).map(|own| SocketAddr::new(own, port));
+                let own = private.filter(|own| *own != IpAddr::from(local)).map(|own| SocketAddr::new(own, port));
                 own.into_iter().chain([SocketAddr::from((local, port))])
             }) {
                 wanted.insert(address, routed.cloned());
@@ -327,4 +327,51 @@ fn wanted(
     // A deploy that has not begun to run anything may have opened some for its tasks.
     let complete = !wanted.is_empty() || !held;
     Ok(Some((wanted, complete)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::{Identity, Members};
+
+    /// Of hosts `a` and `b`, as `me` sees it.
+    fn membership(me: &str, drained: bool) -> Membership {
+        let host = |name: &str, last: u8| MemberHost {
+            name: name.to_owned(),
+            address: IpAddr::from([10, 0, 0, last]),
+            drained: drained && name == "a",
+        };
+        let identity = Identity {
+            secret: "5".repeat(64),
+            authority: String::new(),
+            certificate: String::new(),
+            key: String::new(),
+        };
+        let changed_at = jiff::Timestamp::UNIX_EPOCH;
+        Membership::new(me.to_owned(), Members { changed_at, hosts: vec![host("a", 1), host("b", 2)], identity })
+    }
+
+    // proves S0.6
+    #[test]
+    fn hosts_agree_on_where_buckets_are_and_what_opens_them() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = folders.each_ref().map(|folder| Buckets::open(folder.path()).unwrap());
+        assert!(a.access(None).is_none() && a.access(Some(&membership("a", false))).is_none());
+        let assets: ResourceName = "assets".parse().unwrap();
+        for buckets in [&a, &b] {
+            buckets.book().enter(std::slice::from_ref(&assets), &Ports::default()).unwrap();
+        }
+        assert!(a.access(None).unwrap().keys != b.access(None).unwrap().keys);
+        let (here, there) = (membership("a", false), membership("b", false));
+        let (local, remote) = (a.access(Some(&here)).unwrap(), b.access(Some(&there)).unwrap());
+        assert!(local.keys == remote.keys);
+        let port = local.endpoint.strip_prefix("http://127.0.0.1:").unwrap();
+        assert_eq!(remote.endpoint, format!("http://10.0.0.1:{port}"));
+        let visitors = b.upstreams(Some(&there))[&assets];
+        assert_eq!(visitors.ip(), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(visitors.port(), a.upstreams(Some(&here))[&assets].port());
+        assert_ne!(visitors.port().to_string(), port);
+        let moved = b.access(Some(&membership("b", true))).unwrap();
+        assert_eq!(moved.endpoint, format!("http://127.0.0.1:{port}"));
+    }
 }

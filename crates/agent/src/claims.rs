@@ -123,7 +123,8 @@ fn prevails(claim: &Claim, before: Option<&Claim>) -> bool {
     if claim.stage == Stage::Released {
         return false;
     }
-    claim.due > before.due || (claim.due == before.due && claim.attempt > before.attempt && before.stage != Stage::Ended)
+    claim.due > before.due
+        || (claim.due == before.due && claim.attempt > before.attempt && before.stage != Stage::Ended)
 }
 
 /// Claims a run for this host. A claim that did not come about is taken back everywhere.

@@ -147,7 +147,8 @@ async fn read_request(
     let mut line = BytesMut::new();
     while !line.contains(&b'\n') {
         let piece = input.next().await.transpose().map_err(|error| Error::failed(error.to_string()))?;
-        let piece = piece.ok_or_else(|| Error::failed("the call ends before its first line; send the request as one"))?;
+        let piece =
+            piece.ok_or_else(|| Error::failed("the call ends before its first line; send the request as one"))?;
         line.extend_from_slice(&piece);
         if line.len() > LONGEST_LINE {
             return Err(Error::failed("the command line is longer than 1 MiB; shorten it"));
@@ -155,23 +156,20 @@ async fn read_request(
     }
     let end = line.iter().position(|byte| *byte == b'\n').unwrap_or_default();
     let request = serde_json::from_slice(&line[..end]).map_err(|error| {
-        Error::failed(format!("this agent does not understand the call ({error}); restart it with the caller's version"))
+        Error::failed(format!(
+            "this agent does not understand the call ({error}); restart it with the caller's version"
+        ))
     })?;
     line.advance(end + 1);
     Ok((request, line.freeze()))
 }
 
-async fn prepare(
-    host: &Arc<Host>,
-    environment: &Arc<Environment>,
-    request: &ExecRequest,
-) -> Result<Prepared, Error> {
+async fn prepare(host: &Arc<Host>, environment: &Arc<Environment>, request: &ExecRequest) -> Result<Prepared, Error> {
     if request.command.is_empty() {
         return Err(Error::failed("no command was given"));
     }
-    let load = |revision: &Revision| {
-        environment.revisions.get(&host.store, &environment.scope, &environment.folder, revision)
-    };
+    let load =
+        |revision: &Revision| environment.revisions.get(&host.store, &environment.scope, &environment.folder, revision);
     match &request.target {
         ExecTarget::Beside(name) => {
             let id = find_instance(environment, name)?;
@@ -381,11 +379,7 @@ impl Client {
     /// Starts a command; it reads what comes over `input`, until that is closed. Dropping the answer ends the command.
     ///
     /// Fails with `Unreachable` when no agent answers, and when the command cannot be started.
-    pub async fn exec(
-        &self,
-        request: &ExecRequest,
-        input: mpsc::Receiver<Vec<u8>>,
-    ) -> Result<Exec, TargetError> {
+    pub async fn exec(&self, request: &ExecRequest, input: mpsc::Receiver<Vec<u8>>) -> Result<Exec, TargetError> {
         let failed = |reason: String| TargetError::Unreachable { host: self.host().to_owned(), reason };
         let path = self.socket().ok_or_else(|| failed("peers run no commands for each other".to_owned()))?;
         let mut line = serde_json::to_vec(request).map_err(|error| failed(error.to_string()))?;
@@ -423,7 +417,11 @@ mod tests {
             pending.extend_from_slice(&whole[cut..]);
             seen.extend(std::iter::from_fn(|| take(&mut pending)));
             let hello = Bytes::from_static(b"hello");
-            assert_eq!(seen, [ExecOutput::Out(hello), ExecOutput::Err(Bytes::new()), ExecOutput::End(7)], "cut at {cut}");
+            assert_eq!(
+                seen,
+                [ExecOutput::Out(hello), ExecOutput::Err(Bytes::new()), ExecOutput::End(7)],
+                "cut at {cut}"
+            );
         }
     }
 }

@@ -104,9 +104,8 @@ impl Shared {
         known: &[Claim],
         now: Timestamp,
     ) -> impl Iterator<Item = (ResourceRef, Overlap, Claim)> {
-        let alive = |host: &str| {
-            host == membership.me || membership.peers.iter().any(|peer| peer.name == host && peer.alive)
-        };
+        let alive =
+            |host: &str| host == membership.me || membership.peers.iter().any(|peer| peer.name == host && peer.alive);
         let going = known.iter().filter(|claim| claim.stage == Stage::Claimed && !alive(&claim.host));
         let going: Vec<(ResourceRef, &Claim)> = going
             .filter_map(|claim| Some((claim.job.parse::<ResourceRef>().ok()?, claim)))
@@ -134,9 +133,8 @@ fn may_go_on(loaded: &Loaded, name: &ResourceRef, claim: &Claim, now: Timestamp)
 
 /// The host that runs what is due: the first that lives and is not drained, or the first that lives.
 fn runner(membership: &Membership) -> &str {
-    let alive = |host: &str| {
-        host == membership.me || membership.peers.iter().any(|peer| peer.name == host && peer.alive)
-    };
+    let alive =
+        |host: &str| host == membership.me || membership.peers.iter().any(|peer| peer.name == host && peer.alive);
     let fit = membership.members.hosts.iter().find(|host| !host.drained && alive(&host.name));
     fit.map_or_else(|| membership.first_alive(), |host| &host.name)
 }

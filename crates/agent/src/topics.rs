@@ -163,9 +163,12 @@ async fn publish(
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let given = bearer.or(asked.token.as_deref()).unwrap_or_default();
     // Digests take as long to compare whichever byte differs.
-    let known = environment.functions.publishing.address().as_ref().is_some_and(|address| {
-        blake3::hash(address.token.as_bytes()) == blake3::hash(given.as_bytes())
-    });
+    let known = environment
+        .functions
+        .publishing
+        .address()
+        .as_ref()
+        .is_some_and(|address| blake3::hash(address.token.as_bytes()) == blake3::hash(given.as_bytes()));
     if !known {
         return refuse(StatusCode::UNAUTHORIZED, "use the whole address from the variable, with its token".to_owned());
     }
@@ -176,6 +179,13 @@ async fn publish(
         Ok(events) => events,
         Err(error) => return refuse(StatusCode::BAD_REQUEST, error.to_string()),
     };
+    if events.iter().any(|event| event.to_json().map_or(0, |text| text.len()) > functions::LARGEST_EVENT) {
+        let why = format!(
+            "an event may have {} bytes; put the data into a bucket and send its key",
+            functions::LARGEST_EVENT
+        );
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, why);
+    }
     let mut ids = Vec::new();
     for event in events {
         ids.push(event.id.clone());
@@ -215,8 +225,8 @@ fn read(
     let content_type = text("content-type");
     let form = content_type.unwrap_or_default();
     if form.starts_with("application/cloudevents-batch+json") {
-        let batch: Vec<Box<serde_json::value::RawValue>> =
-            serde_json::from_slice(body).map_err(|error| Error::failed(format!("this is no list of events: {error}")))?;
+        let batch: Vec<Box<serde_json::value::RawValue>> = serde_json::from_slice(body)
+            .map_err(|error| Error::failed(format!("this is no list of events: {error}")))?;
         return batch.iter().map(|event| CloudEvent::parse(event.get().as_bytes())).collect();
     }
     if form.starts_with("application/cloudevents+json") {

@@ -134,7 +134,8 @@ mod tests {
         let cgi = "Status: 201 Created\r\nContent-Type: text/html\r\n\r\n<p>";
         assert_eq!(read(cgi).await, is(201, "text/html", "<p>"));
         assert_eq!(read("Location: /there\n\n").await.0, 302);
-        let lambda = r#"{"statusCode": 404, "headers": {"Content-Type": "text/css", "Connection": "close"}, "body": "x"}"#;
+        let lambda =
+            r#"{"statusCode": 404, "headers": {"Content-Type": "text/css", "Connection": "close"}, "body": "x"}"#;
         assert_eq!(read(lambda).await, is(404, "text/css", "x"));
         assert_eq!(read(r#"{"status": 200, "body": {"a": 1}}"#).await, is(200, "application/json", "{\"a\":1}"));
         assert_eq!(read(r#"{"status": 200, "body": "aGk=", "isBase64Encoded": true}"#).await.2, "hi");

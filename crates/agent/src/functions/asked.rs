@@ -48,9 +48,10 @@ pub(crate) fn start(
         )));
     }
     let event = event.map(|value| {
-        serde_json::to_vec(&value).ok().and_then(|text| CloudEvent::parse(&text).ok()).unwrap_or_else(|| {
-            CloudEvent::new(format!("/{}/{name}", environment.scope), ASKED, value)
-        })
+        serde_json::to_vec(&value)
+            .ok()
+            .and_then(|text| CloudEvent::parse(&text).ok())
+            .unwrap_or_else(|| CloudEvent::new(format!("/{}/{name}", environment.scope), ASKED, value))
     });
     let id = jobs::id(name);
     let job = Job {

@@ -92,7 +92,8 @@ pub(crate) fn all(folder: &Path) -> Vec<protocol::DeadLetter> {
 }
 
 fn line(letter: &DeadLetter) -> Result<Vec<u8>, Error> {
-    let mut line = serde_json::to_vec(letter).map_err(|error| Error::failed(format!("cannot write a letter: {error}")))?;
+    let mut line =
+        serde_json::to_vec(letter).map_err(|error| Error::failed(format!("cannot write a letter: {error}")))?;
     line.push(b'\n');
     Ok(line)
 }

@@ -30,9 +30,9 @@ mod sources;
 mod state;
 mod subscription;
 
-pub(crate) use dead::all as dead_letters;
 pub(crate) use asked::{redeliver, start};
-pub(crate) use event::CloudEvent;
+pub(crate) use dead::all as dead_letters;
+pub(crate) use event::{CloudEvent, LARGEST as LARGEST_EVENT};
 pub(crate) use runner::run;
 pub(crate) use sources::emit;
 pub(crate) use state::{Functions, Places};

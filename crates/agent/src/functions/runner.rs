@@ -102,7 +102,8 @@ impl Runner {
             let receiver = Receiver { host: host.clone(), environment: environment.clone(), function: of.1.clone() };
             let stop = CancellationToken::new();
             let opened = http::listen(receiver, loaded.clone(), stop.clone()).await;
-            environment.trouble(&format!("visitors of function.{}", of.1), opened.as_ref().err().map(ToString::to_string));
+            environment
+                .trouble(&format!("visitors of function.{}", of.1), opened.as_ref().err().map(ToString::to_string));
             match opened {
                 Ok(address) => {
                     environment.functions.listens(of.clone(), Some(address));

@@ -146,9 +146,10 @@ pub(crate) fn subscribers(environment: &Environment, source: &ResourceRef) -> BT
 /// The functions of a release that want events of a source.
 pub(crate) fn of_release(loaded: &Loaded, source: &ResourceRef) -> BTreeSet<ResourceName> {
     let stack = &loaded.resolved.stack;
-    let own = stack.functions.iter().filter(|(_, function)| {
-        function.on.as_ref().is_some_and(|trigger| trigger.on == *source)
-    });
+    let own = stack
+        .functions
+        .iter()
+        .filter(|(_, function)| function.on.as_ref().is_some_and(|trigger| trigger.on == *source));
     own.map(|(name, _)| name.clone()).chain(named(loaded, source)).collect()
 }
 

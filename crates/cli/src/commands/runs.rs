@@ -61,7 +61,8 @@ pub(crate) async fn run(command: &Runs, place: &Place, printer: Printer) -> Done
     table.set_header(heads.map(|head| paint(DIM, head)));
     for run in &runs {
         let began = run.started_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
-        let took = run.millis.map_or_else(String::new, |millis| ago(std::time::Duration::from_millis(millis).as_secs_f64()));
+        let took =
+            run.millis.map_or_else(String::new, |millis| ago(std::time::Duration::from_millis(millis).as_secs_f64()));
         let end = match run.code {
             None => paint(WARN, "runs"),
             Some(0) => paint(GOOD, "ok"),

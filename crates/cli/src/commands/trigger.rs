@@ -7,7 +7,7 @@ use agent::{
     protocol::{Call, Reply, Run},
 };
 use serde::Serialize;
-use stack::{Kind, ResourceName, ResourceRef, Resolved};
+use stack::{Kind, Resolved, ResourceName, ResourceRef};
 
 use crate::{
     commands::runs::unexpected,
@@ -89,7 +89,8 @@ fn find(resolved: &Resolved, text: &str) -> Result<ResourceRef, Failure> {
     let stack = &resolved.stack;
     let jobs = stack.jobs.keys().map(|name| (Kind::Job, name));
     let all = jobs.chain(stack.functions.keys().map(|name| (Kind::Function, name)));
-    let all: Vec<ResourceRef> = all.map(|(kind, name): (Kind, &ResourceName)| ResourceRef { kind, name: name.clone() }).collect();
+    let all: Vec<ResourceRef> =
+        all.map(|(kind, name): (Kind, &ResourceName)| ResourceRef { kind, name: name.clone() }).collect();
     let mut fitting = all.iter().filter(|one| one.to_string() == text || one.name.as_str() == text);
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.clone()),
@@ -106,8 +107,8 @@ fn find(resolved: &Resolved, text: &str) -> Result<ResourceRef, Failure> {
 
 fn read_event(command: &Trigger) -> Result<Option<serde_json::Value>, Failure> {
     if let Some(path) = &command.event {
-        let text = std::fs::read(path)
-            .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
+        let text =
+            std::fs::read(path).map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))?;
         let event = serde_json::from_slice(&text)
             .map_err(|error| Failure::usage(format!("{} is not JSON: {error}", path.display())))?;
         return Ok(Some(event));

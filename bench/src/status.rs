@@ -26,7 +26,9 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Vec<Row>, Fault> {
         });
         times.push(begun.elapsed().as_secs_f64() * 1000.0);
         let alive = members.doing("members")?.iter().filter(|member| member.alive).count();
-        (journal.doing("journal")?, observed.doing("observe")?, runs.doing("runs")?);
+        journal.doing("journal")?;
+        observed.doing("observe")?;
+        runs.doing("runs")?;
         if alive != 20 {
             return Err(Fault::new(format!("{alive} of 20 hosts answered")));
         }

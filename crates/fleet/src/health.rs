@@ -6,9 +6,12 @@ use serde_json::{Map, Value, json};
 /// From well to worst.
 const VERDICTS: [&str; 3] = ["healthy", "degraded", "unhealthy"];
 
+/// A host's report and whether it is well, or why there is none.
+pub(crate) type Answer = Result<(bool, Value), TargetError>;
+
 /// The report of a fleet, and whether it is well: the worst verdict of hosts that answer, at least `degraded` when one
 /// does not; each host's own report below `hosts`.
-pub(crate) fn merge(reports: Vec<(String, Result<(bool, Value), TargetError>)>) -> (bool, Value) {
+pub(crate) fn merge(reports: Vec<(String, Answer)>) -> (bool, Value) {
     let rank = |status: &str| VERDICTS.iter().position(|verdict| *verdict == status).unwrap_or(VERDICTS.len() - 1);
     let (mut worst, mut best, mut hosts) = (0, VERDICTS.len() - 1, Map::new());
     for (host, report) in reports {
@@ -34,16 +37,13 @@ pub(crate) fn merge(reports: Vec<(String, Result<(bool, Value), TargetError>)>) 
 mod tests {
     use super::*;
 
-    fn report(status: &str) -> Result<(bool, Value), TargetError> {
-        Ok((status != "unhealthy", json!({ "status": status })))
-    }
-
-    fn lost() -> Result<(bool, Value), TargetError> {
+    fn lost() -> Answer {
         Err(TargetError::Unreachable { host: "b".to_owned(), reason: "gone".to_owned() })
     }
 
     #[test]
     fn the_worst_counts_and_a_fleet_lives_as_long_as_one_host() {
+        let report = |status: &str| -> Answer { Ok((status != "unhealthy", json!({ "status": status }))) };
         for (reports, well, verdict) in [
             (vec![report("healthy"), report("healthy")], true, "healthy"),
             (vec![report("healthy"), lost()], true, "degraded"),

@@ -62,12 +62,14 @@ pub(crate) enum Unusable {
     Unreachable(String),
     /// Nobody answers there.
     NoAgent(String),
+    /// Somebody answers who speaks another language: an agent that is much older or newer.
+    Strange(String),
 }
 
 impl Unusable {
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Self::Unreachable(reason) | Self::NoAgent(reason) => reason,
+            Self::Unreachable(reason) | Self::NoAgent(reason) | Self::Strange(reason) => reason,
         }
     }
 }
@@ -139,11 +141,11 @@ async fn greet(client: Client, ssh: Option<Ssh>, address: Option<IpAddr>) -> Res
     match client.call(None, Call::Info).await {
         Ok(Reply::Info { version, host, load, .. }) => {
             let address = address.or(host.map(|host| host.address));
-            Ok(Reached { client, ssh, version, address, load })
+            Ok(Reached { client, ssh, version, load, address })
         }
-        Ok(other) => Err(Unusable::NoAgent(format!("something else than an agent answers: {other:?}"))),
+        Ok(other) => Err(Unusable::Strange(format!("it answered something else than was asked: {other:?}"))),
         Err(TargetError::Unreachable { reason, .. }) => Err(Unusable::NoAgent(reason)),
-        Err(error) => Err(Unusable::NoAgent(error.to_string())),
+        Err(error) => Err(Unusable::Strange(error.to_string())),
     }
 }
 

@@ -16,8 +16,8 @@
 
 mod fleet;
 mod health;
-pub mod host;
 mod honours;
+pub mod host;
 pub mod hosting;
 mod lines;
 mod local;

@@ -19,6 +19,8 @@ pub(crate) async fn known(hosts: &[Host], scope: &Scope) -> Result<Vec<Option<Me
             Ok(Reply::Members { members, .. }) => Ok(members.map(|members| *members)),
             Ok(other) => Err(unexpected(&other)),
             Err(TargetError::Unreachable { .. }) => Ok(None),
+            // what it does not understand is told as its version
+            Err(_) if host.way.as_ref().is_ok_and(|reached| reached.version != env!("CARGO_PKG_VERSION")) => Ok(None),
             Err(error) => Err(error),
         }
     });

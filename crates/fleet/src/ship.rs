@@ -48,10 +48,13 @@ pub(crate) struct Shipper {
 struct Shared {
     store: Store,
     app: AppName,
-    packed: Mutex<HashMap<(ReleaseId, Vec<ReleaseId>), Arc<OnceCell<Packed>>>>,
+    packed: Mutex<HashMap<Lacking, Arc<OnceCell<Packed>>>>,
     sent: Mutex<Vec<Sent>>,
     listener: Mutex<Option<Listener>>,
 }
+
+/// Which release somebody lacks, and those that they have.
+type Lacking = (ReleaseId, Vec<ReleaseId>);
 
 /// A stream in a file that goes away with it.
 struct Packed {
@@ -110,18 +113,18 @@ impl Shipper {
     }
 
     async fn once(&self, client: &Client, release: &ReleaseId) -> Result<u64, TargetError> {
-        let shelf = client.shelf(&self.shared.app).await?;
-        if shelf.releases.contains(release) {
+        let there = client.shelf(&self.shared.app).await?;
+        if there.releases.contains(release) {
             return Ok(0);
         }
         let known = |id: &&ReleaseId| self.has(id);
-        let has: Vec<ReleaseId> = shelf.releases.iter().filter(known).cloned().collect();
-        let (bytes, taken) = self.transfer(client, release, has, &shelf).await?;
+        let has: Vec<ReleaseId> = there.releases.iter().filter(known).cloned().collect();
+        let (bytes, taken) = self.transfer(client, release, has, &there).await?;
         if taken == Taken::Whole {
             return Ok(bytes);
         }
         tracing::warn!(host = client.host(), %release, "has not all it should have; everything is sent");
-        let (more, taken) = self.transfer(client, release, Vec::new(), &shelf).await?;
+        let (more, taken) = self.transfer(client, release, Vec::new(), &there).await?;
         if taken == Taken::Whole {
             return Ok(bytes + more);
         }
@@ -134,7 +137,7 @@ impl Shipper {
         client: &Client,
         release: &ReleaseId,
         has: Vec<ReleaseId>,
-        shelf: &Shelf,
+        there: &Shelf,
     ) -> Result<(u64, Taken), TargetError> {
         let cell = {
             let mut packed = self.shared.packed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,12 +148,12 @@ impl Shipper {
             Stream { path: packed.file.path(), digest: &packed.digest, size: packed.size, needed: packed.needed };
         let mut offset = client.uploaded(stream.digest).await?.min(stream.size);
         let needed = (stream.size - offset) + stream.needed + RESERVE;
-        if needed > shelf.free {
+        if needed > there.free {
             let reason = format!(
                 "no room for release {release} on {}: it needs {needed} bytes and {} are free; free some space there, for \
                  example with `slipway releases prune`",
                 client.host(),
-                shelf.free
+                there.free
             );
             return Err(TargetError::Failed { reason });
         }

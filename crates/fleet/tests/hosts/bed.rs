@@ -26,7 +26,7 @@ use release::{BuildOptions, Record, Store};
 use stack::{ReleaseId, Revision};
 
 /// No test waits longer for anything.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) struct HostBed {
     pub(crate) name: String,
@@ -176,7 +176,11 @@ impl Bed {
         let values = BTreeMap::from([("TOKEN".to_owned(), "hush".to_owned())]);
         let values = fleet.put_values(values, vec!["TOKEN".to_owned()]).await.unwrap();
         let revision = Revision { release: record.release.clone(), values };
-        let begin = Begin { ttl: Duration::from_secs(4), policy: policy.clone(), ..Begin::new(DeployKind::Deploy, "ann@laptop") };
+        let begin = Begin {
+            ttl: Duration::from_secs(4),
+            policy: policy.clone(),
+            ..Begin::new(DeployKind::Deploy, "ann@laptop")
+        };
         let mut watcher = Watch(watch);
         let mut deployment = Deployment::begin(fleet, &SystemClock, begin, &mut watcher).await?;
         deployment.wanted(Some(revision), &record.version, record.number, None).await?;
@@ -239,8 +243,8 @@ fn end_all(home: &Path) {
 
 /// Ends a process that began at `start`, and no other that has its id now. Source: `proc_pid_stat(5)`, field 22.
 fn end(pid: u32, start: u64) {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let began = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
+    let about = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let began = about.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
     if began == Some(start)
         && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
     {

@@ -16,18 +16,21 @@ use crate::bed::{Bed, eventually};
 async fn a_release_is_shipped_to_every_host_serves_there_and_the_next_one_follows() {
     let bed = Bed::of(3).await;
     let fleet = bed.fleet();
-    let first = bed.build(&[("web/page.txt", &[b'a'; 100_000])]);
+    let first = bed.build(&[("web/page.txt", &vec![b'a'; 100_000])]);
     let report = bed.deploy(&fleet, &first, Bed::policy(), |_| {}).await.unwrap();
     assert_eq!((report.outcome, report.partial), (Outcome::Succeeded, false), "{:?}", report.notes);
     let seen = fleet.observe().await.unwrap();
     let mut hosts: Vec<&str> = seen.instances.iter().map(|instance| instance.host.as_str()).collect();
     hosts.sort_unstable();
     assert_eq!(hosts, ["a", "b", "c"], "three replicas, one on each");
-    assert!(seen.serving.iter().any(|(revision, share)| revision.release == first.release && *share == 100), "{seen:#?}");
+    assert!(
+        seen.serving.iter().any(|(revision, share)| revision.release == first.release && *share == 100),
+        "{seen:#?}"
+    );
     let members = fleet.members().await.unwrap();
     assert!(members.iter().all(|member| member.alive && !member.drained && member.version.is_some()));
 
-    let second = bed.build(&[("web/page.txt", &[b'b'; 100_000])]);
+    let second = bed.build(&[("web/page.txt", &vec![b'b'; 100_000])]);
     let fleet = bed.fleet();
     let report = bed.deploy(&fleet, &second, Bed::policy(), |_| {}).await.unwrap();
     assert_eq!(report.outcome, Outcome::Succeeded);
@@ -78,7 +81,10 @@ async fn a_host_that_dies_before_the_commit_aborts_and_the_old_release_goes_on()
     };
     let report = run(&bed, &fleet, &second, kill).await;
     assert!(matches!(report.outcome, Outcome::Failed { .. }), "{report:?}");
-    assert_eq!(committed(&fleet.journal().await.unwrap()).map(|revision| revision.release), Some(first.release.clone()));
+    assert_eq!(
+        committed(&fleet.journal().await.unwrap()).map(|revision| revision.release),
+        Some(first.release.clone())
+    );
     let seen = fleet.observe().await.unwrap();
     let running: Vec<_> = seen.desired.running.iter().map(|revision| &revision.release).collect();
     assert_eq!(running, [&first.release]);
@@ -104,7 +110,7 @@ async fn a_host_that_dies_after_the_commit_is_left_out_and_brought_level_when_it
     let members = bed.fleet().members().await.unwrap();
     assert_eq!(members.iter().map(|member| member.alive).collect::<Vec<_>>(), [true, true, false]);
     let problems = bed.fleet().launch().await.unwrap_err().to_string();
-    assert!(problems.contains("c") && problems.contains("slipway host add c"), "{problems}");
+    assert!(problems.contains("slipway host add c"), "{problems}");
 
     bed.start(2).await;
     let fleet = bed.fleet();

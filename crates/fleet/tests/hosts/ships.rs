@@ -46,7 +46,7 @@ impl Packed {
 }
 
 /// A socket that leads to another one and breaks after so many bytes.
-async fn breaking_way(bed: &Bed, to: PathBuf, after: usize) -> Client {
+fn breaking_way(bed: &Bed, to: PathBuf, after: usize) -> Client {
     let path = bed.laptop().path().join("way.sock");
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {
@@ -72,7 +72,7 @@ async fn an_upload_that_was_cut_goes_on_where_it_was() {
     let record = bed.build(&[("web/big.bin", &noise(1, 3 << 20))]);
     let packed = Packed::of(&bed, &record.release, &[]);
     let sent = Arc::new(AtomicU64::new(0));
-    let way = breaking_way(&bed, bed.hosts[0].home.agent_socket(), 2 << 20).await;
+    let way = breaking_way(&bed, bed.hosts[0].home.agent_socket(), 2 << 20);
     way.upload(&packed.stream(), 0, &sent).await.unwrap_err();
     let client = bed.client(0);
     eventually("what arrived is kept", || async {

@@ -19,6 +19,7 @@
 mod format;
 mod read;
 mod script;
+mod trust;
 mod write;
 
 pub use read::DeltaError;

@@ -17,6 +17,7 @@ mod load;
 mod memory;
 mod peers;
 mod process;
+mod render;
 mod row;
 mod ship;
 mod stand;
@@ -66,6 +67,8 @@ enum What {
     Edge,
     /// `slipway check` of a stack with 200 services
     Check,
+    /// Every target of `slipway render` for a stack with 200 services
+    Render,
     /// Deploy, rollback and a deploy that changes nothing
     Deploy,
     /// Agent, edge and shim at rest
@@ -88,9 +91,10 @@ type Measure = fn(&Arguments) -> Result<Vec<Row>, Fault>;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let what = arguments.what.unwrap_or(What::All);
-    let all: [(What, Measure); 8] = [
+    let all: [(What, Measure); 9] = [
         (What::Edge, edge::measure),
         (What::Check, check::measure),
+        (What::Render, render::measure),
         (What::Deploy, deploy::measure),
         (What::Memory, memory::measure),
         (What::Load, load::measure),

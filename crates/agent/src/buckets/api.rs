@@ -20,6 +20,7 @@ use s3s::{
         UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
     },
 };
+use stack::ResourceName;
 
 use super::{fetch, listing, multipart, remove, store, store::Store, write};
 
@@ -46,6 +47,11 @@ impl Api {
     /// A bucket, if it is open.
     pub(super) fn find(&self, bucket: &str) -> Option<Arc<Store>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner).get(bucket).cloned()
+    }
+
+    /// What programs call a bucket of the stack now, if it is open.
+    pub(super) fn wire(&self, name: &ResourceName) -> Option<String> {
+        self.all().into_iter().find(|(_, store)| store.definition().name == *name).map(|(bucket, _)| bucket)
     }
 
     /// A bucket. Fails when the stack has none of that name.

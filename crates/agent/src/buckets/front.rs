@@ -13,6 +13,7 @@ use s3s::{
     service::{S3Service, S3ServiceBuilder},
     validation::NameValidation,
 };
+use stack::ResourceName;
 
 use super::{api::Api, book::Keys, definition::Definition};
 
@@ -109,14 +110,14 @@ impl Front {
 
     /// Answers. With `routed`, the request came through a route to that bucket: unsigned, its path is the key; signed, it
     /// is what the client signed, as everywhere: `/<bucket>/<key>`.
-    pub(super) async fn answer(&self, request: Request<Incoming>, routed: Option<&str>) -> Response<Body> {
+    pub(super) async fn answer(&self, request: Request<Incoming>, routed: Option<&ResourceName>) -> Response<Body> {
         let mut request = request.map(Body::from);
         if let Some(refused) = old_signature(&request) {
             return refused;
         }
-        if let Some(bucket) = routed
+        if let Some(bucket) = routed.and_then(|name| self.api.wire(name))
             && !is_signed(&request)
-            && !is_form(&request, bucket)
+            && !is_form(&request, &bucket)
         {
             let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
             if let Ok(uri) = Uri::try_from(format!("/{bucket}{path}")) {

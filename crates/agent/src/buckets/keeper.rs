@@ -157,9 +157,9 @@ impl Buckets {
 
     /// Listens where programs and edges come.
     fn listen(&self, open: &mut Open, membership: Option<&Membership>) -> Result<(), Error> {
-        let mut wanted: BTreeMap<SocketAddr, Option<String>> = BTreeMap::new();
+        let mut wanted: BTreeMap<SocketAddr, Option<ResourceName>> = BTreeMap::new();
         let private: Option<IpAddr> = membership.and_then(|all| all.own()).map(|own| own.address);
-        let mut add = |port: u16, agreed: Option<u16>, routed: Option<&String>| {
+        let mut add = |port: u16, agreed: Option<u16>, routed: Option<&ResourceName>| {
             let local = Ipv4Addr::LOCALHOST;
             wanted.insert(SocketAddr::from((local, port)), routed.cloned());
             for address in agreed.into_iter().flat_map(|port| {
@@ -176,9 +176,11 @@ impl Buckets {
                 add(port, identity.map(|identity| agreed_port(identity, PROGRAMS)), None);
             }
             for (name, port) in book.routes() {
-                let Some((store, _)) = open.stores.get(&name) else { continue };
+                if !open.stores.contains_key(&name) {
+                    continue;
+                }
                 let agreed = identity.map(|identity| agreed_port(identity, name.as_str()));
-                add(port, agreed, Some(&store.definition().bucket));
+                add(port, agreed, Some(&name));
             }
         }
         open.listeners.retain(|address, (stop, serving)| {

@@ -4,6 +4,7 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use stack::ResourceName;
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::Semaphore,
@@ -27,9 +28,8 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Answers until `stop`; then takes nobody new, and ends when everybody has been answered.
-pub(super) async fn serve(listener: TcpListener, front: Front, routed: Option<String>, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, front: Front, routed: Option<ResourceName>, stop: CancellationToken) {
     let free = Arc::new(Semaphore::new(CONNECTIONS));
-    let routed: Option<Arc<str>> = routed.map(Arc::from);
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return };
         let accepted = tokio::select! {
@@ -47,7 +47,7 @@ pub(super) async fn serve(listener: TcpListener, front: Front, routed: Option<St
         tokio::spawn(async move {
             let service = service_fn(|request| {
                 let (front, routed) = (front.clone(), routed.clone());
-                async move { Ok::<_, Infallible>(front.answer(request, routed.as_deref()).await) }
+                async move { Ok::<_, Infallible>(front.answer(request, routed.as_ref()).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -181,7 +181,7 @@ async fn each_upload_starts_its_function_once() {
     let bed = Bed::new().await;
     let function = r#"
 [function.note]
-run = "sh -c 'cat >> $SLIPWAY_DATA/seen; echo >> $SLIPWAY_DATA/seen'"
+run = "sh -c 'event=$(cat); echo \"$event\" >> $SLIPWAY_DATA/seen'"
 on  = { bucket = "files" }
 "#;
     let (_, s3) = serve(&bed, function).await;

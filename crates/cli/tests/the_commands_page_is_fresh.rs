@@ -12,6 +12,8 @@ const COMMANDS: &[&str] = &[
     "status",
     "logs",
     "health",
+    "heal",
+    "promote",
     "host",
     "releases",
     "build",

@@ -182,7 +182,9 @@ pub(super) async fn prepare(work: &Work<'_>) -> Result<Vec<String>, Error> {
     }
     let memory = work.definition.memory.or_else(|| observe::process::host_memory().ok().map(|memory| memory.total / 4));
     work.write(CONFIG, &config(work, memory.unwrap_or(1 << 30)))?;
-    work.write(HBA, &hba(work))?;
+    if work.shared_at().is_some() {
+        work.write(HBA, &hba(work))?;
+    }
     Ok(vec![
         programs.join("postgres").display().to_string(),
         "-D".to_owned(),

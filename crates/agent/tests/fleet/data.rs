@@ -147,3 +147,19 @@ async fn one_host_keeps_the_data_and_only_members_with_the_password_reach_them()
         })
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_alone_keeps_its_data_to_itself() {
+    let bed = Bed::new().await;
+    let text = STORES.replace("replicas = 2", "replicas = 1");
+    let revision = bed.revision(&text, &[], &[("TOKEN", "xyzzy-plugh-1")]).await;
+    bed.deploy(&revision).await;
+    let told = variables(&bed).await;
+    migrate::check_connection(&told["DATABASE_URL"], DEADLINE).await.unwrap();
+    for url in ["DATABASE_URL", "REDIS_URL"] {
+        let (_, _, place) = parts(&told[url]);
+        assert!(place.ip().to_string() == "127.0.0.1" && !(16_000..20_000).contains(&place.port()), "{place}");
+        let (guest, elsewhere) = (address(), address());
+        assert!(ask(guest, (elsewhere, place.port()).into(), b"?").await.is_err(), "{place} alone");
+    }
+}

@@ -23,6 +23,7 @@ mod mail;
 mod network;
 mod people;
 mod role;
+mod scanner;
 mod secret;
 mod storage;
 mod table;
@@ -92,6 +93,7 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
     add("backup", "A vault of copies that outlives the services.", data::backups(&cloud));
     add("budget", "What the account may cost, and the account's own guards.", people::budget(&cloud));
     add("outputs", "What `slipway deploy` needs to know.", variables::outputs(&cloud));
+    files.push(scanner::explained());
     files.extend(variables::values(input, &cloud));
     files
 }

@@ -254,3 +254,18 @@ fn nginx_and_haproxy_accept_their_configuration() {
         Bench::render(stack, environment, Target::Haproxy).haproxy("haproxy.cfg");
     }
 }
+
+/// Findings of the security scanner are mended or explained in `.checkov.yaml`.
+#[test]
+fn checkov_finds_nothing_that_is_not_explained() {
+    for (stack, environment) in [
+        ("jamdung", "production"),
+        ("jobgraph", "production"),
+        ("roastify-ec2", "production"),
+        ("jobsprint", "production"),
+        ("companion", "cloud"),
+    ] {
+        let bench = Bench::render(stack, environment, Target::Terraform);
+        run(bench::checkov().args(["--quiet", "--compact", "--directory", "."]).current_dir(bench.folder()));
+    }
+}

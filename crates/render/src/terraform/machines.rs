@@ -137,7 +137,7 @@ pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
                 "name": said("name").unwrap_or("= local.name"),
                 "version": said("version").unwrap_or("1.34"),
                 "role_arn": "= aws_iam_role.cluster.arn",
-                "enabled_cluster_log_types": ["api", "audit", "authenticator"],
+                "enabled_cluster_log_types": ["api", "audit", "authenticator", "controllerManager", "scheduler"],
                 "deletion_protection": "= var.protect",
                 "access_config {}": { "authentication_mode": "API" },
                 "vpc_config {}": {

@@ -207,7 +207,8 @@ fn between(from: &str, to: &str, port: u16) -> Vec<String> {
             &json!({
                 "security_group_id": format!("= aws_security_group.{own}.id"),
                 "referenced_security_group_id": format!("= aws_security_group.{other}.id"),
-                "ip_protocol": "tcp",
+                "description": format!("{} to {}", from.replace('_', " "), to.replace('_', " ")),
+            "ip_protocol": "tcp",
                 "from_port": port,
                 "to_port": port,
             }),
@@ -223,7 +224,8 @@ fn open(kind: &str, group: &str, port: u16) -> String {
         &json!({
             "security_group_id": format!("= aws_security_group.{group}.id"),
             "cidr_ipv4": "0.0.0.0/0",
-            "ip_protocol": "tcp",
+            "description": format!("{} {kind}, port {port}", group.replace('_', " ")),
+        "ip_protocol": "tcp",
             "from_port": port,
             "to_port": port,
         }),

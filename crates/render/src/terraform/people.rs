@@ -67,6 +67,11 @@ fn trail() -> Vec<String> {
             }),
         ),
         hcl::resource(
+            "aws_s3_bucket_versioning",
+            "trail",
+            &json!({ "bucket": "= aws_s3_bucket.trail.id", "versioning_configuration {}": { "status": "Enabled" } }),
+        ),
+        hcl::resource(
             "aws_s3_bucket_policy",
             "trail",
             &json!({

@@ -70,6 +70,8 @@ fn rules(extra: &Extra) -> Vec<Value> {
             groups.push(group);
         }
     }
+    // log4j and its like
+    groups.push("AWSManagedRulesKnownBadInputsRuleSet");
     groups.extend(texts(extra, "managed"));
     for group in groups {
         rules.push(managed(group, rules.len(), count));

@@ -349,3 +349,20 @@ for job in whole["scrape_configs"]:
         assert set(found) <= {"role", "namespaces", "selectors"} and found["role"] == "pod", found
 yaml.safe_dump(whole, open(sys.argv[1], "w"))
 "#;
+
+/// The security scanner, whose many dependencies have a place of their own.
+pub(crate) fn checkov() -> Command {
+    let folder = once("checkov-1", |folder| {
+        run(Command::new(find("python3", "python3-venv")).args(["-m", "venv"]).arg(folder));
+        run(Command::new(folder.join("bin/pip")).args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "checkov",
+        ]));
+    });
+    let mut command = Command::new(folder.join("bin/python"));
+    // no look-ups: only the files
+    command.arg(folder.join("bin/checkov")).args(["--skip-download"]);
+    command
+}

@@ -20,7 +20,7 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::{Body, BodyDataStream, Bytes},
     extract::{self, Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -43,6 +43,9 @@ const FORGOTTEN: Duration = Duration::from_hours(24);
 
 /// Bytes that are gathered before the disk is bothered.
 const GATHERED: usize = 1 << 20;
+
+/// How long a refused stream is listened to, so that its sender hears the reason and not a broken pipe.
+const LISTENED: Duration = Duration::from_secs(2);
 
 /// Free bytes that an upload leaves: what runs here writes too.
 const RESERVE: u64 = 16 << 20;
@@ -105,13 +108,11 @@ impl Held {
         loop {
             {
                 let mut all = busy.0.lock().unwrap_or_else(PoisonError::into_inner);
-                match all.get(digest) {
-                    Some(other) => other.cancel(),
-                    None => {
-                        all.insert(digest.to_owned(), wanted.clone());
-                        break;
-                    }
-                }
+                let Some(other) = all.get(digest) else {
+                    all.insert(digest.to_owned(), wanted.clone());
+                    break;
+                };
+                other.cancel();
             }
             if began.elapsed() > LET_GO {
                 return Err(taken(host));
@@ -190,10 +191,10 @@ async fn add(
 ) -> Response {
     let held = match Held::take(&host, &digest).await {
         Ok(held) => held,
-        Err(error) => return refuse(&error),
+        Err(error) => return give_up(body.into_data_stream(), &error).await,
     };
     let (wanted, own) = (held.wanted.clone(), host.clone());
-    let begin = move || {
+    let open = move || {
         files::make_folder(&folder(&host))?;
         if coming.offset == 0 {
             forget_old(&folder(&host));
@@ -211,9 +212,9 @@ async fn add(
             File::options().create(true).append(true).open(&held.path).map_err(Error::file("open", &held.path))?;
         Ok((file, held))
     };
-    let (mut file, mut held) = match blocking(begin).await {
+    let (mut file, mut held) = match blocking(open).await {
         Ok(begun) => begun,
-        Err(error) => return refuse(&error.into()),
+        Err(error) => return give_up(body.into_data_stream(), &error.into()).await,
     };
     let (mut stream, mut room) = (body.into_data_stream(), coming.size.saturating_sub(coming.offset));
     let mut gathered = Vec::new();
@@ -229,7 +230,7 @@ async fn add(
         };
         room = match room.checked_sub(bytes.len() as u64) {
             Some(room) => room,
-            None => return refuse(&Error::failed("more comes than was announced").into()),
+            None => return give_up(stream, &Error::failed("more comes than was announced").into()).await,
         };
         gathered.extend_from_slice(&bytes);
         if gathered.len() < GATHERED && !ended {
@@ -243,15 +244,22 @@ async fn add(
         };
         (file, held, gathered) = match blocking(write).await {
             Ok(back) => back,
-            Err(error) => return refuse(&error.into()),
+            Err(error) => return give_up(stream, &error.into()).await,
         };
         if ended && wanted.is_cancelled() {
-            return refuse(&taken(&own));
+            return give_up(stream, &taken(&own)).await;
         }
         if ended {
             return answer(Ok(Uploaded { offset: held.length() }));
         }
     }
+}
+
+/// Refuses a stream that is still coming.
+async fn give_up(mut stream: BodyDataStream, error: &TargetError) -> Response {
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    drop(tokio::time::timeout(LISTENED, rest).await);
+    refuse(error)
 }
 
 /// Why a release was not taken in.

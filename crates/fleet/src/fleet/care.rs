@@ -1,10 +1,15 @@
 //! Releases on their way to hosts and off them, and hosts that lag.
 
+use std::time::{Duration, Instant};
+
 use agent::{
     protocol::{Call, Reply},
     upload::Removed,
 };
-use engine::target::{Target, TargetError};
+use engine::{
+    journal::Entry,
+    target::{Target, TargetError},
+};
 use futures_util::future::join_all;
 use stack::ReleaseId;
 
@@ -13,6 +18,9 @@ use crate::{
     host::{Host, unexpected},
     ship::{Listener, Sent, Shipper},
 };
+
+/// How long a host may take to catch up.
+const CATCHING_UP: Duration = Duration::from_secs(15);
 
 impl Fleet {
     /// Removes old releases from the hosts, never one that an environment runs or may go back to; says what each of them
@@ -62,14 +70,15 @@ impl Fleet {
     pub async fn heal(&self) -> Result<Vec<Healed>, FleetError> {
         let Ways::Hosts(hosts) = &self.ways else { return Ok(Vec::new()) };
         let shipper = hosts.shipper(&self.home, &self.scope.app)?;
-        let desired = self.group().await?.observe().await?.desired;
+        let group = self.group().await?;
+        let (desired, journal) = (group.observe().await?.desired, group.journal().await?);
         let wanted: Vec<ReleaseId> = desired.running.iter().map(|revision| revision.release.clone()).collect();
         let asked = hosts.found().await.iter().map(|host| {
-            let (shipper, wanted) = (&shipper, &wanted);
+            let (shipper, wanted, journal) = (&shipper, &wanted, &journal);
             async move {
                 let name = host.name.clone();
                 let healed = match (&host.way, host.client()) {
-                    (Ok(_), Some(client)) => self.level(client, shipper, wanted).await,
+                    (Ok(_), Some(client)) => self.level(client, shipper, wanted, journal).await,
                     (Err(why), _) => Err(host.error(why)),
                     (Ok(_), None) => Ok(Vec::new()),
                 };
@@ -87,6 +96,7 @@ impl Fleet {
         client: &agent::Client,
         shipper: &Shipper,
         wanted: &[ReleaseId],
+        journal: &[Entry],
     ) -> Result<Vec<String>, TargetError> {
         // first what its peers have: their link is likely the faster one
         let level = || async {
@@ -95,7 +105,29 @@ impl Fleet {
                 other => Err(unexpected(&other)),
             }
         };
-        let first = level().await;
+        let mut first = level().await;
+        // an agent that has just started does not know its peers yet, or holds a lease that has to lapse
+        let began = Instant::now();
+        loop {
+            match client.call(Some(&self.scope), Call::Journal).await? {
+                Reply::Journal { entries } if entries.starts_with(journal) => break,
+                Reply::Journal { .. } if began.elapsed() > CATCHING_UP => {
+                    let reason = "it does not know yet what the others did; it catches up by itself".to_owned();
+                    return Err(first.err().unwrap_or(TargetError::Failed { reason }));
+                }
+                Reply::Journal { .. } => {}
+                other => return Err(unexpected(&other)),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let again = level().await;
+            first = match (first, again) {
+                (Ok(mut done), Ok(more)) => {
+                    done.extend(more);
+                    Ok(done)
+                }
+                (_, again) => again,
+            };
+        }
         let mut sent = Vec::new();
         for release in wanted.iter().filter(|release| shipper.has(release)) {
             let bytes = shipper.send(client, release).await?;

@@ -123,7 +123,7 @@ async fn a_host_that_dies_after_the_commit_is_left_out_and_brought_level_when_it
         if seen.serving.get(&want) == Some(&100) { Ok(()) } else { Err(format!("{seen:#?}")) }
     })
     .await;
-    assert_eq!(own.journal().await.unwrap(), fleet.journal().await.unwrap());
+    assert_eq!(own.journal().await.unwrap(), fleet.journal().await.unwrap(), "{healed:?}");
 }
 
 fn kill_once(bed: &Mutex<Bed>, index: usize) {

@@ -135,7 +135,7 @@ impl Runner {
         let desired = environment.desired();
         let mut wanted: BTreeSet<Course> = self.left.keys().cloned().collect();
         let scheduled = desired.schedules.as_ref().and_then(|revision| load(host, environment, revision));
-        for loaded in &scheduled {
+        if let Some(loaded) = &scheduled {
             for source in sources::all_of(loaded) {
                 wanted.extend(sources::of_release(loaded, &source).into_iter().map(|name| (source.clone(), name)));
             }

@@ -65,7 +65,7 @@ fn read_document(root: Section<'_>) -> Stack {
         let read = all(&root, kind, |table| extra::read(table, kind));
         extras.extend(read.into_iter().map(|(name, extra)| (ResourceRef { kind, name }, extra)));
     }
-    let asked = asked.cloned().chain(extras.iter().flat_map(|(_, extra)| extra::receivers(extra)));
+    let asked = asked.cloned().chain(extras.values().flat_map(extra::receivers));
     let asked = asked.filter(|to| to.kind == Kind::Function).map(|to| to.name).collect();
     let functions = all(&root, Kind::Function, |table| command::read_function(table, &services, &asked));
     let jobs = all(&root, Kind::Job, |table| command::read_job(table, &services));

@@ -1,6 +1,9 @@
 //! Doing the steps of a plan on a machine.
 
-use std::io::SeekFrom;
+use std::{
+    io::SeekFrom,
+    time::{Duration, Instant},
+};
 
 use tokio::io::AsyncSeekExt;
 
@@ -9,6 +12,12 @@ use super::{
     plan::{Act, Step, part},
 };
 use crate::ssh::{Rights, Ssh, SshError};
+
+/// How long sshd may take to listen again after it was told to load its configuration.
+const RELOAD: Duration = Duration::from_secs(10);
+
+/// Between two attempts to get in.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Does one step; `program` is what a step to send one sends. What was done stays done when it fails, and the next plan begins there.
 pub async fn step(ssh: &Ssh, step: &Step, program: Option<&Program>) -> Result<(), SshError> {
@@ -22,16 +31,26 @@ pub async fn step(ssh: &Ssh, step: &Step, program: Option<&Program>) -> Result<(
         Act::Guarded { change, undo } => {
             script(ssh, change).await?;
             // Over a connection of its own: the one at hand stays, whatever sshd and firewall say now.
-            match Ssh::connect(ssh.destination().argument()).await {
-                Ok(second) => {
-                    second.close().await;
-                    Ok(())
-                }
-                Err(error) => {
-                    script(ssh, undo).await?;
-                    Err(error)
-                }
+            if let Err(error) = get_in(ssh).await {
+                script(ssh, undo).await?;
+                return Err(error);
             }
+            Ok(())
+        }
+    }
+}
+
+/// Whether a new connection comes about. An sshd that loads its configuration refuses connections for a moment.
+async fn get_in(ssh: &Ssh) -> Result<(), SshError> {
+    let began = Instant::now();
+    loop {
+        match Ssh::connect(ssh.destination().argument()).await {
+            Ok(second) => {
+                second.close().await;
+                return Ok(());
+            }
+            Err(error) if error.passes() && began.elapsed() < RELOAD => tokio::time::sleep(RETRY).await,
+            Err(error) => return Err(error),
         }
     }
 }

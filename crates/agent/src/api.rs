@@ -16,8 +16,7 @@ use stack::{AppName, EnvironmentName, ResourceName, ResourceRef};
 
 use crate::{
     error::Error,
-    exec, functions,
-    health,
+    exec, functions, health,
     host::Host,
     peers,
     protocol::{Call, LogLine, Reply, Request, Scope},

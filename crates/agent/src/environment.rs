@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 use crate::{
     bindings::Place,
-    claims::Claims,
     buckets::Buckets,
+    claims::Claims,
     error::Error,
     files,
     functions::Functions,

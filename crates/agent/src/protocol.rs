@@ -121,7 +121,7 @@ pub enum Call {
     Start {
         /// As in `job.match`.
         name: stack::ResourceRef,
-        /// The event it gets: a CloudEvent, or the data of one.
+        /// The event it gets: a `CloudEvent`, or the data of one.
         event: Option<serde_json::Value>,
     },
     /// Events that functions failed to take. Answers `DeadLetters`.
@@ -329,7 +329,7 @@ pub struct DeadLetter {
     pub why: String,
     /// How often it was tried.
     pub attempts: u32,
-    /// The event, as CloudEvents 1.0 writes it.
+    /// The event, as `CloudEvents` 1.0 writes it.
     pub event: serde_json::Value,
 }
 

@@ -139,6 +139,13 @@ impl Bed {
         }
     }
 
+    /// Bytes of memory that are the agent's own: the pages of an unoptimised program are many and say nothing.
+    pub(crate) fn agent_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.agent_pid())).unwrap();
+        let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        own.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
+    }
+
     pub(crate) fn agent_log(&self) -> String {
         fs::read_to_string(self.path().join("agent.log")).unwrap_or_default()
     }

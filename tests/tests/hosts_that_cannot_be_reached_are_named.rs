@@ -78,4 +78,11 @@ fn hardening_keeps_the_way_in() {
     hosts.slipway(&story, &["host", "list", &host]).expect(0);
     let again = hosts.slipway(&story, &["host", "harden", &host, "--ssh", "--firewall", "--yes"]).expect(0).stderr;
     assert!(again.contains("nothing was changed"), "{again}");
+
+    // a change that would lock everybody out is put back: here by a line that sshd has not read yet
+    let file = "/etc/ssh/sshd_config.d/00-slipway.conf";
+    hosts.run(0, &format!("rm {file}; echo AuthorizedKeysFile none > /etc/ssh/sshd_config.d/99-odd.conf")).expect(0);
+    let said = hosts.slipway(&story, &["host", "harden", &host, "--ssh", "--yes"]).expect(1).stderr;
+    assert!(said.contains("lets nobody in with these keys"), "{said}");
+    hosts.run(0, &format!("test -e {file}")).expect(1);
 }

@@ -9,11 +9,13 @@
 pub mod amqp;
 mod docker;
 mod example;
+mod fleet;
 mod hosts;
 mod load;
 mod project;
 
 pub use docker::{Docker, ImageStore, harbour_files};
+pub use fleet::{Deploying, Fleet};
 pub use hosts::Hosts;
 pub use load::{Load, Report};
-pub use project::{Outcome, Story, binary, free_port, until};
+pub use project::{Outcome, Story, binary, free_port, until, visit};

@@ -19,6 +19,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
 
+/// Between two requests of a steady client: a hundred clients do not keep this machine busy.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Load that goes on until [`Load::stop`].
 #[derive(Debug)]
 pub struct Load {
@@ -64,10 +67,30 @@ impl Load {
             runtime.block_on(async {
                 let mut tasks = tokio::task::JoinSet::new();
                 for _ in 0..clients {
-                    tasks.spawn(requests(Arc::clone(&inner), address, host));
+                    tasks.spawn(requests(Arc::clone(&inner), address, host, Duration::ZERO));
                 }
                 tasks.spawn(uploads(Arc::clone(&inner), address, host));
                 tasks.spawn(echoes(Arc::clone(&inner), address, host));
+                while tasks.join_next().await.is_some() {}
+            });
+        });
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// Starts, at each of the addresses, `clients` keep-alive clients that send a GET every few milliseconds, and nothing
+    /// else: what can be sent again to another host when one is lost.
+    pub fn of_gets(addresses: &[SocketAddr], host: &'static str, clients: usize) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (inner, addresses) = (Arc::clone(&shared), addresses.to_vec());
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut tasks = tokio::task::JoinSet::new();
+                for address in addresses {
+                    for _ in 0..clients {
+                        tasks.spawn(requests(Arc::clone(&inner), address, host, PAUSE));
+                    }
+                }
                 while tasks.join_next().await.is_some() {}
             });
         });
@@ -138,10 +161,13 @@ where
     Ok(client)
 }
 
-/// One keep-alive client that asks as fast as it is answered.
-async fn requests(shared: Arc<Shared>, address: SocketAddr, host: &'static str) {
+/// One keep-alive client that asks again a moment after it was answered.
+async fn requests(shared: Arc<Shared>, address: SocketAddr, host: &'static str, pause: Duration) {
     let mut client: Option<Client<Full<Bytes>>> = None;
     while !shared.stopped() {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let mut ready = match client.take() {
             Some(client) if !client.is_closed() => client,
             _ => match connect(address).await {

@@ -77,6 +77,22 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// What a visitor of `host` gets at an address: status and body. `Err` when there is no whole answer.
+pub fn visit(address: SocketAddr, host: &str, path: &str) -> Result<(u16, String), String> {
+    use std::io::{Read, Write};
+    let patience = Duration::from_secs(20);
+    let mut stream = std::net::TcpStream::connect_timeout(&address, patience).map_err(|error| error.to_string())?;
+    stream.set_read_timeout(Some(patience)).map_err(|error| error.to_string())?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        .map_err(|error| error.to_string())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status line")?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((status, body))
+}
+
 impl Story {
     /// A project around the `harbour` application with one service, marker `one`.
     pub fn harbour() -> Self {
@@ -186,17 +202,7 @@ listen = ["{}"]
 
     /// What a visitor gets at `path`: status and body. `Err` when there is no whole answer.
     pub fn get(&self, path: &str) -> Result<(u16, String), String> {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(self.address).map_err(|error| error.to_string())?;
-        stream.set_read_timeout(Some(Duration::from_secs(20))).map_err(|error| error.to_string())?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: harbour.test\r\nConnection: close\r\n\r\n")
-            .map_err(|error| error.to_string())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).map_err(|error| error.to_string())?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let status = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("no status line")?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((status, body))
+        visit(self.address, "harbour.test", path)
     }
 
     /// `status --json`.

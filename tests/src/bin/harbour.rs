@@ -61,6 +61,7 @@ async fn main() {
         .route("/upload", post(upload))
         .route("/echo", get(echo))
         .route("/pid", get(async || std::process::id().to_string()))
+        .route("/host", get(async || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default()))
         .route("/ships", get(async || told(ships(false).await)))
         .route("/ships/add", get(async || told(ships(true).await)))
         .route("/visits", get(async || told(visits().await)))

@@ -115,6 +115,7 @@ pub(crate) fn migrate(folder: &str) -> [File; 2] {
 }
 
 const SCRIPT: &str = r#"set -eu
+export PGOPTIONS=--client-min-messages=warning
 sql() { psql "$DATABASE_URL" --no-psqlrc --quiet --tuples-only --set ON_ERROR_STOP=1 "$@"; }
 sql --command "create table if not exists migrations (id serial primary key, version bigint not null unique, name text not null, applied_at timestamptz not null default now())"
 find /migrations -name '*.up.sql' | sort | while read -r file; do

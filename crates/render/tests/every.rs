@@ -1,6 +1,10 @@
 //! Every target over every example and over generated stacks: it renders, twice the same, well formed, without a secret.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::Path,
+};
 
 use proptest::prelude::*;
 use render::{Input, Options, Target};
@@ -47,10 +51,10 @@ fn check(text: &str) -> Result<(), String> {
             if rendered != render::render(target, &input).map_err(|problems| problems.to_string())? {
                 return Err(format!("{target}: not the same twice"));
             }
-            let mut seen = BTreeMap::new();
+            let mut seen = BTreeSet::new();
             for file in &rendered.files {
                 well_formed(&file.path, &file.text).map_err(|wrong| format!("{target}: {wrong}"))?;
-                if seen.insert(&file.path, ()).is_some() {
+                if !seen.insert(&file.path) {
                     return Err(format!("{target}: {} is there twice", file.path));
                 }
             }

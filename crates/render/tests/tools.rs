@@ -5,6 +5,8 @@
 
 #[path = "tools/bench.rs"]
 mod bench;
+#[path = "tools/postgres.rs"]
+mod postgres;
 #[path = "tools/stacks.rs"]
 mod stacks;
 
@@ -268,4 +270,32 @@ fn checkov_finds_nothing_that_is_not_explained() {
         let bench = Bench::render(stack, environment, Target::Terraform);
         run(bench::checkov().args(["--quiet", "--compact", "--directory", "."]).current_dir(bench.folder()));
     }
+}
+
+/// The step that migrates, in a real database: in order, each once, and nothing of a file that fails.
+// proves S4.P2, S4.P3, S4.E3
+#[test]
+fn the_migration_step_applies_each_file_once() {
+    let bench = Bench::render("roastify", "production", Target::Compose);
+    let server = postgres::Server::start(&bench.path("pg"));
+    let files = bench.path("migrations");
+    std::fs::create_dir(&files).expect("made");
+    let put = |name: &str, text: &str| std::fs::write(files.join(name), text).expect("written");
+    put("001_first.up.sql", "create table a (id int);");
+    put("002_second.up.sql", "alter table a add column b int; insert into a values (1, 2);");
+    put("002_second.down.sql", "drop table a;");
+    put("010_bad.up.sql", "insert into a values (3, 4); insert into nowhere values (1);");
+    let script = std::fs::read_to_string(bench.path("docker/migrate.sh")).expect("the script");
+    std::fs::write(bench.path("here.sh"), script.replace("/migrations", &files.to_string_lossy())).expect("written");
+    let step = || {
+        let mut sh = std::process::Command::new("sh");
+        sh.arg(bench.path("here.sh")).env("DATABASE_URL", server.url());
+        sh.output().expect("a shell")
+    };
+    let first = step();
+    assert!(!first.status.success() && String::from_utf8_lossy(&first.stderr).contains("nowhere"), "{first:?}");
+    std::fs::remove_file(files.join("010_bad.up.sql")).expect("removed");
+    assert!(step().status.success());
+    assert_eq!(server.ask("select version, name from migrations order by version"), "1|first\n2|second");
+    assert_eq!(server.ask("select id, b from a"), "1|2");
 }

@@ -14,8 +14,10 @@ mod service;
 mod site;
 mod store;
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
-use stack::{Migrations, Problems, Source};
+use stack::{Migrations, Problems, ResourceName, ResourceRef, Source};
 
 use crate::{File, Input, binding, dockerfile, program, yaml};
 use chart::Form;
@@ -24,6 +26,25 @@ use chart::Form;
 pub(crate) struct Scene<'i> {
     pub(crate) input: &'i Input,
     pub(crate) form: Form<'i>,
+    /// Who needs what: asked for every resource, found out once.
+    users: BTreeMap<&'i ResourceRef, Vec<&'i ResourceName>>,
+}
+
+impl<'i> Scene<'i> {
+    pub(crate) fn new(input: &'i Input, form: Form<'i>) -> Self {
+        let mut users: BTreeMap<&ResourceRef, Vec<&ResourceName>> = BTreeMap::new();
+        for program in program::all(&input.resolved.stack) {
+            for need in program.needs() {
+                users.entry(need).or_default().push(program.name);
+            }
+        }
+        Self { input, form, users }
+    }
+
+    /// The programs that need a resource, in the order of the stack.
+    pub(crate) fn users(&self, need: &ResourceRef) -> &[&'i ResourceName] {
+        self.users.get(need).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// One file of manifests: its name without an ending, what it is, the documents.
@@ -31,7 +52,7 @@ pub(crate) type Sheet = (String, String, Vec<Value>);
 
 /// The manifests, `kustomization.yaml`, `secrets.example.env`, Dockerfiles, and the chart below `chart/`.
 pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
-    let plain = Scene { input, form: Form::Plain(input) };
+    let plain = Scene::new(input, Form::Plain(input));
     let sheets = sheets(&plain, problems);
     let mut files: Vec<File> = sheets
         .iter()

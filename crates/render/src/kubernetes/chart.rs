@@ -127,7 +127,7 @@ fn label(text: &str) -> String {
 
 /// `Chart.yaml`, `values.yaml`, the templates.
 pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
-    let scene = Scene { input, form: Form::Chart { input, values: RefCell::default() } };
+    let scene = Scene::new(input, Form::Chart { input, values: RefCell::default() });
     let sheets = super::sheets(&scene, problems);
     let mut files: Vec<File> = sheets
         .iter()
@@ -189,6 +189,11 @@ fn put(map: &mut Map<String, Value>, at: &str, value: Value) {
 fn templated(text: &str) -> String {
     let mut whole = String::with_capacity(text.len());
     for line in text.lines() {
+        if !line.contains(OPEN) && !line.contains("{{") {
+            whole.push_str(line);
+            whole.push('\n');
+            continue;
+        }
         // braces of the application's own are no template
         let mut line = line.replace("{{", "{{ `{{` }}");
         for quote in ['"', '\''] {

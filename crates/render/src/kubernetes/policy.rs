@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stack::{Kind, ResourceName, ResourceRef};
 
 use super::{Scene, addresses, labels};
-use crate::program::{self, Program};
+use crate::program::Program;
 
 /// Where visitors come from: the namespace of the Gateway's own pods.
 const GATEWAY: &str = "envoy-gateway-system";
@@ -75,8 +75,8 @@ fn store(scene: &Scene<'_>, need: &ResourceRef) -> Option<(Value, u16)> {
 /// Pods of the programs that need a resource, sorted.
 fn users(scene: &Scene<'_>, need: &ResourceRef) -> Vec<Value> {
     let stack = &scene.input.resolved.stack;
-    let using = program::all(stack).into_iter().filter(|program| program.needs().contains(&need));
-    let mut from: Vec<Value> = using.map(|program| pods(&labels::select(scene, program.name.as_str()))).collect();
+    let names = scene.users(need).iter();
+    let mut from: Vec<Value> = names.map(|name| pods(&labels::select(scene, name.as_str()))).collect();
     let migrates = need.kind == Kind::Database
         && stack.databases.get(&need.name).is_some_and(|database| database.migrations.is_some());
     if migrates {

@@ -73,7 +73,16 @@ fn find(name: &str) -> Result<Option<User>, Error> {
 
 async fn make(name: &str) -> Result<User, Error> {
     let mut command = tokio::process::Command::new("useradd");
-    command.args(["--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/usr/sbin/nologin", name]);
+    command.args([
+        "--system",
+        "--user-group",
+        "--no-create-home",
+        "--home-dir",
+        "/",
+        "--shell",
+        "/usr/sbin/nologin",
+        name,
+    ]);
     let output = command
         .kill_on_drop(true)
         .output()
@@ -82,7 +91,9 @@ async fn make(name: &str) -> Result<User, Error> {
     // Another environment of the app may have made it at the same moment.
     find(name)?.ok_or_else(|| {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Error::failed(format!("cannot make the user `{name}`: {said}; make it with `useradd --system --user-group {name}`"))
+        Error::failed(format!(
+            "cannot make the user `{name}`: {said}; make it with `useradd --system --user-group {name}`"
+        ))
     })
 }
 
@@ -122,7 +133,8 @@ mod tests {
     fn every_app_has_a_name_of_its_own_that_a_system_takes() {
         let of = |app: &str| name(&AppName::new(app).unwrap());
         assert_eq!(of("jobsprint"), "slipway-jobsprint");
-        let (one, other) = (of("a-very-long-name-for-an-application-one"), of("a-very-long-name-for-an-application-two"));
+        let (one, other) =
+            (of("a-very-long-name-for-an-application-one"), of("a-very-long-name-for-an-application-two"));
         assert_ne!(one, other);
         assert!(one.len() <= LONGEST && one.starts_with("slipway-a-very-long"), "{one}");
     }

@@ -25,12 +25,12 @@ fn hosts_whose_laptop_died_come_to_one_decision() {
     // before the commit point, and after it
     fleet.rollout("50% for 30s, 100%");
     let deploy = fleet.begin("half", &["--lease", &lease]);
-    until("half of the visitors", Duration::from_secs(60), || last_is(&fleet, "\"bake\""));
+    until("half of the visitors", Duration::from_mins(1), || last_is(&fleet, "\"bake\""));
     deploy.kill();
     assert_eq!(decided(&fleet), serving, "a deploy that was not committed is undone");
     fleet.rollout("100% for 30s");
     let deploy = fleet.begin("all", &["--lease", &lease]);
-    until("all of the visitors", Duration::from_secs(60), || last_is(&fleet, "\"bake\""));
+    until("all of the visitors", Duration::from_mins(1), || last_is(&fleet, "\"bake\""));
     deploy.kill();
     "all".clone_into(&mut serving);
     assert_eq!(decided(&fleet), serving, "a deploy that was committed is finished");

@@ -60,7 +60,7 @@ fn status_names_hosts_and_instances(fleet: &Fleet) {
 fn waves_are_whole_hosts(fleet: &Fleet) {
     fleet.rollout("waves 1 until promoted, 100%");
     let deploy = fleet.begin("three", &[]);
-    until("the first wave", Duration::from_secs(60), || {
+    until("the first wave", Duration::from_mins(1), || {
         (fleet.get(0, "/").as_deref() == Some("three") && waiting(fleet) == Some(33)).then_some(())
     });
     for (index, marker) in [(0, "three"), (1, "one"), (2, "one")] {
@@ -75,7 +75,7 @@ fn waves_are_whole_hosts(fleet: &Fleet) {
 fn a_held_stage_is_a_share_at_every_edge(fleet: &Fleet) {
     fleet.rollout("10% until promoted, 100%");
     let deploy = fleet.begin("four", &[]);
-    until("the first stage", Duration::from_secs(60), || (waiting(fleet) == Some(10)).then_some(()));
+    until("the first stage", Duration::from_mins(1), || (waiting(fleet) == Some(10)).then_some(()));
     for index in HOSTS {
         let count = 300;
         let new = (0..count).filter(|_| fleet.get(index, "/").as_deref() == Some("four")).count();

@@ -12,6 +12,8 @@ use stories::{Fleet, until};
 /// The host that is lost.
 const LOST: usize = 2;
 const OTHERS: [usize; 2] = [0, 1];
+/// Shorter than usual: a host that comes back knows only when it lapses that the deploy it took part in is over.
+const LEASE: [&str; 2] = ["--lease", "5s"];
 
 #[derive(Debug, Clone, Copy)]
 enum Loss {
@@ -40,8 +42,8 @@ fn visitors_of_the_other_hosts_notice_nothing_of_a_lost_one() {
 
 fn before_the_commit_the_old_release_stays(fleet: &mut Fleet) {
     fleet.story.write("faults.txt", "slow-start"); // which leaves time
-    let deploy = fleet.begin("too early", &[]);
-    until("instances that start", Duration::from_secs(60), || {
+    let deploy = fleet.begin("too early", &LEASE);
+    until("instances that start", Duration::from_mins(1), || {
         fleet.journal(0).lines().last()?.contains("\"probe\"").then_some(())
     });
     lose(fleet, Loss::Cable);
@@ -59,8 +61,8 @@ fn before_the_commit_the_old_release_stays(fleet: &mut Fleet) {
 
 fn after_the_commit_the_deploy_goes_on(fleet: &mut Fleet) {
     fleet.rollout("100% for 2s");
-    let deploy = fleet.begin("two", &[]);
-    until("the commit point", Duration::from_secs(60), || {
+    let deploy = fleet.begin("two", &LEASE);
+    until("the commit point", Duration::from_mins(1), || {
         fleet.journal(0).lines().last()?.contains("\"bake\"").then_some(())
     });
     lose(fleet, Loss::Power);
@@ -80,7 +82,7 @@ fn whenever_it_is_lost_all_end_on_one_release(fleet: &mut Fleet, failures: impl 
     // as much time before the commit point as after it
     fleet.rollout("50% for 300ms, 100% for 1s");
     let started = Instant::now();
-    let calm = fleet.begin("calm", &[]).end();
+    let calm = fleet.begin("calm", &LEASE).end();
     assert_eq!(calm, 0, "{}", fleet.said());
     let (long, mut serving) = (started.elapsed(), "calm".to_owned());
     let rounds = if std::env::var_os("SLIPWAY_LONG").is_some() { 100 } else { 6 };
@@ -89,7 +91,7 @@ fn whenever_it_is_lost_all_end_on_one_release(fleet: &mut Fleet, failures: impl 
         let moment = long.mul_f64(random.random_range(0.0..1.0));
         let marker = format!("round-{round}");
         let started = Instant::now();
-        let deploy = fleet.begin(&marker, &[]);
+        let deploy = fleet.begin(&marker, &LEASE);
         std::thread::sleep(moment);
         lose(fleet, loss);
         let code = deploy.end();

@@ -1,7 +1,10 @@
 //! Three machines from nothing are deployed to as if they were one: visitors of each reach instances of all, and neither
 //! a deploy, a rollback, waves nor a held stage costs a request.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use stories::{Fleet, until};
 
@@ -16,9 +19,13 @@ fn visitors_of_every_host_reach_all_and_never_notice_a_deploy() {
 
     let load = fleet.load(&HOSTS);
     fleet.story.mark("two");
+    let started = Instant::now();
     fleet.slipway(&["deploy", "--yes"]).expect(0);
+    println!("deployed in {:.1?}", started.elapsed());
     fleet.level("two");
+    let started = Instant::now();
     fleet.slipway(&["rollback", "--yes"]).expect(0);
+    println!("rolled back in {:.1?}", started.elapsed());
     fleet.level("one");
     let healed = fleet.slipway(&["heal"]).expect(0).stderr;
     assert_eq!(healed.matches(": level").count(), 3, "{healed}");

@@ -72,6 +72,11 @@ fn after_the_commit_the_deploy_goes_on(fleet: &mut Fleet) {
         fleet.serves(index, "two");
     }
     give_back(fleet, Loss::Power);
+    // what it ran before it was lost is not shown to anybody again
+    for _ in 0..20 {
+        let first = || fleet.get(LOST, "/");
+        assert_eq!(until("visitors of the host that is back", Duration::from_mins(1), first), "two");
+    }
     is_level(fleet, "two");
 }
 

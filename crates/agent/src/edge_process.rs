@@ -320,7 +320,18 @@ pub(crate) fn parts(host: &Host) -> Vec<Part> {
         let buckets = environment.buckets.upstreams(environment.membership().as_deref());
         let (scope, socket) = (environment.scope.clone(), host.home.agent_socket());
         let membership = environment.membership();
-        parts.push(Part { scope, desired, loaded, instances, socket, internal, buckets, functions, earlier, membership });
+        parts.push(Part {
+            scope,
+            desired,
+            loaded,
+            instances,
+            socket,
+            internal,
+            buckets,
+            functions,
+            earlier,
+            membership,
+        });
     }
     parts
 }

@@ -5,7 +5,10 @@ use std::{io, os::fd::AsRawFd, path::Path};
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
-use hyper::{body::{Body, Incoming}, client::conn::http1};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use tokio::net::{UnixListener, UnixStream};
 

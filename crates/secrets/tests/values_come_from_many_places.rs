@@ -13,8 +13,8 @@ use std::{
 
 use secrets::sources::{Found, Origin, Sources, gather, parse_set, preview};
 use stack::{
-    AppName, DataClass, Environment, EnvironmentName, Problems, Resolved, Rollout, Stack, TargetKind,
-    Variable, VariableForm,
+    AppName, DataClass, Environment, EnvironmentName, Problems, Resolved, Rollout, Stack, TargetKind, Variable,
+    VariableForm,
 };
 
 fn variable() -> Variable {

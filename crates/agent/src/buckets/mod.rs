@@ -34,8 +34,8 @@ mod store;
 mod sums;
 #[cfg(test)]
 mod tests;
-mod uploads;
 mod upkeep;
+mod uploads;
 mod write;
 
 pub(crate) use api::REGION;

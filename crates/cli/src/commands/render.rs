@@ -84,8 +84,7 @@ fn every_environment(project: &Project, resolved: &Resolved) -> Result<Vec<Resol
         if *name == resolved.name {
             return Ok(resolved.clone());
         }
-        stack::resolve(&project.name, &project.text, name)
-            .map_err(|problems| Failure::Problems(problems, Exit::Usage))
+        stack::resolve(&project.name, &project.text, name).map_err(|problems| Failure::Problems(problems, Exit::Usage))
     });
     others.collect()
 }
@@ -160,7 +159,8 @@ fn write(command: &Render, out: &Path, rendered: &Rendered, printer: Printer) ->
         }
         printer.confirm(&format!("Changed by hand: {list}. Write over them?"), false)?;
     }
-    let failed = |path: &Path, error: &std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
+    let failed =
+        |path: &Path, error: &std::io::Error| Failure::new(format!("cannot write {}: {error}", path.display()));
     for file in &wanted {
         let path = out.join(&file.path);
         if let Some(folder) = path.parent() {

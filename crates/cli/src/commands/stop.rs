@@ -45,7 +45,9 @@ pub(crate) async fn run(command: &Stop, place: &Place, printer: Printer) -> Done
         return Ok(Exit::Done);
     }
     if command.everything && !reach.fleet.is_here() {
-        return Err(Failure::usage("--everything is for this machine").hint("slipway host remove takes Slipway off a host"));
+        return Err(
+            Failure::usage("--everything is for this machine").hint("slipway host remove takes Slipway off a host")
+        );
     }
     if command.everything {
         printer.confirm("Stop every environment on this machine, and its agent?", command.yes)?;

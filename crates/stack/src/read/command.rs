@@ -43,7 +43,8 @@ pub(crate) fn read_function(
     let schedule = read_schedule(&section);
     let is_asked = asked.iter().any(|name| name.as_str() == section.path.last());
     if !section.has("on") && !section.has("schedule") && !is_asked {
-        let mend = "write what starts it: `on = { bucket = \"files\" }` or `schedule = \"0 2 * * *\"`, or lead a route to it";
+        let mend =
+            "write what starts it: `on = { bucket = \"files\" }` or `schedule = \"0 2 * * *\"`, or lead a route to it";
         section.missing("on", mend);
     }
     section.finish(&[&MOVED[..], &size::MOVED[..]].concat());

@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -36,6 +36,7 @@ struct Shared {
     uploads: AtomicU64,
     echoes: AtomicU64,
     goodbyes: AtomicU64,
+    slowest: AtomicU64,
     failures: Mutex<Vec<String>>,
     markers: Mutex<Vec<String>>,
 }
@@ -51,6 +52,8 @@ pub struct Report {
     pub echoes: u64,
     /// WebSockets the application closed with 1001.
     pub goodbyes: u64,
+    /// The longest that a request waited for its answer.
+    pub slowest: Duration,
     /// Everything that was not as it should be.
     pub failures: Vec<String>,
     /// Bodies of `/work` in the order they first appeared.
@@ -119,6 +122,7 @@ impl Load {
             uploads: take(&self.shared.uploads),
             echoes: take(&self.shared.echoes),
             goodbyes: take(&self.shared.goodbyes),
+            slowest: Duration::from_millis(take(&self.shared.slowest)),
             failures: self.shared.failures.lock().expect("no visitor panics").clone(),
             markers: self.shared.markers.lock().expect("no visitor panics").clone(),
         }
@@ -180,6 +184,7 @@ async fn requests(shared: Arc<Shared>, address: SocketAddr, host: &'static str, 
             },
         };
         let request = Request::get("/work").header("host", host).body(Full::new(Bytes::new())).expect("a request");
+        let asked = Instant::now();
         let answer = tokio::time::timeout(Duration::from_secs(30), async {
             let response = ready.send_request(request).await.map_err(|error| format!("GET /work: {error:?}"))?;
             let status = response.status();
@@ -192,6 +197,8 @@ async fn requests(shared: Arc<Shared>, address: SocketAddr, host: &'static str, 
         match answer {
             Ok(body) => {
                 shared.requests.fetch_add(1, Ordering::Relaxed);
+                let millis = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+                shared.slowest.fetch_max(millis, Ordering::Relaxed);
                 shared.saw(&body);
                 if ready.ready().await.is_ok() {
                     client = Some(ready);

@@ -56,7 +56,7 @@ fn hosts_whose_laptop_died_come_to_one_decision() {
     fleet.slipway(&["deploy", "--yes"]).expect(0);
     fleet.level("last");
     let report = load.stop();
-    println!("{} requests", report.requests);
+    println!("{} requests, the slowest took {:.1?}", report.requests, report.slowest);
     assert_eq!(report.failures, Vec::<String>::new(), "of {} requests", report.requests);
 }
 

@@ -33,7 +33,7 @@ fn visitors_of_every_host_reach_all_and_never_notice_a_deploy() {
     a_held_stage_is_a_share_at_every_edge(&fleet);
     let report = load.stop();
     assert_eq!(report.failures, Vec::<String>::new(), "of {} requests", report.requests);
-    println!("{} requests", report.requests);
+    println!("{} requests, the slowest took {:.1?}", report.requests, report.slowest);
     assert!(["one", "two", "three", "four"].iter().all(|marker| report.markers.iter().any(|seen| seen == marker)));
 }
 

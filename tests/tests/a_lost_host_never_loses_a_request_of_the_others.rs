@@ -36,7 +36,7 @@ fn visitors_of_the_other_hosts_notice_nothing_of_a_lost_one() {
     after_the_commit_the_deploy_goes_on(&mut fleet);
     whenever_it_is_lost_all_end_on_one_release(&mut fleet, || load.failures());
     let report = load.stop();
-    println!("{} requests", report.requests);
+    println!("{} requests, the slowest took {:.1?}", report.requests, report.slowest);
     assert_eq!(report.failures, Vec::<String>::new(), "of {} requests", report.requests);
 }
 

@@ -21,6 +21,7 @@
 
 mod adoption;
 mod api;
+pub mod asks;
 mod backoff;
 mod bindings;
 mod buckets;

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use agent::{SystemClock, home::Home, protocol::Scope};
+use agent::{SystemClock, asks::Asked, home::Home, protocol::Scope};
 use engine::{
     desired::{Desired, Observed},
     group::Group,
@@ -57,7 +57,7 @@ pub struct Fleet {
 #[derive(Debug)]
 enum Ways {
     /// This machine, without SSH.
-    Here(Local),
+    Here(Asked<Local>),
     /// Hosts with agents of their own.
     Hosts(Box<Hosts>),
 }
@@ -70,7 +70,7 @@ struct Hosts {
     /// Connected to once, shared by all environments that are looked at.
     found: Arc<OnceCell<Vec<Host>>>,
     shipper: OnceCell<Shipper>,
-    group: OnceCell<Group<HostTarget, SystemClock>>,
+    group: OnceCell<Group<Asked<HostTarget>, SystemClock>>,
 }
 
 /// A host of a fleet as it was found.
@@ -107,7 +107,7 @@ impl Fleet {
     /// This machine: the environment `scope` of the agent of `home`, which is `binary` and is started when needed.
     pub fn here(binary: PathBuf, home: Home, scope: Scope) -> Self {
         let local = Local::new(binary, home.clone(), scope.clone());
-        Self { scope, home, ways: Ways::Here(local) }
+        Self { scope, home, ways: Ways::Here(Asked(local)) }
     }
 
     /// Hosts, in order. Releases are sent from the store of `home`, this machine's own folder.
@@ -134,7 +134,7 @@ impl Fleet {
     pub fn of(&self, scope: Scope) -> Self {
         match &self.ways {
             Ways::Here(local) => {
-                let ways = Ways::Here(local.of(scope.clone()));
+                let ways = Ways::Here(Asked(local.0.of(scope.clone())));
                 Self { scope, home: self.home.clone(), ways }
             }
             Ways::Hosts(hosts) => {
@@ -156,7 +156,7 @@ impl Fleet {
     /// This machine, when the fleet is it.
     pub fn local(&self) -> Option<&Local> {
         match &self.ways {
-            Ways::Here(local) => Some(local),
+            Ways::Here(local) => Some(&local.0),
             Ways::Hosts(_) => None,
         }
     }
@@ -166,7 +166,7 @@ impl Fleet {
         Turn::take(&self.home.environment(&self.scope))
     }
 
-    async fn group(&self) -> Result<&Group<HostTarget, SystemClock>, TargetError> {
+    async fn group(&self) -> Result<&Group<Asked<HostTarget>, SystemClock>, TargetError> {
         let Ways::Hosts(hosts) = &self.ways else {
             return Err(TargetError::Failed { reason: "this machine is no group of hosts".to_owned() });
         };
@@ -189,13 +189,13 @@ impl Hosts {
         Ok(self.shipper.get().cloned().unwrap_or(made))
     }
 
-    async fn group(&self, home: &Home, scope: &Scope) -> Result<&Group<HostTarget, SystemClock>, TargetError> {
+    async fn group(&self, home: &Home, scope: &Scope) -> Result<&Group<Asked<HostTarget>, SystemClock>, TargetError> {
         let make = || async {
             let failed = |error: release::StoreError| TargetError::Failed { reason: error.to_string() };
             let shipper = self.shipper(home, &scope.app).map_err(failed)?;
             let target = |host: &Host| {
                 let target = HostTarget { host: host.clone(), scope: scope.clone(), shipper: shipper.clone() };
-                (host.name.clone(), target)
+                (host.name.clone(), Asked(target))
             };
             Ok(Group::new(self.found().await.iter().map(target).collect(), SystemClock, PATIENCE))
         };

@@ -1,17 +1,14 @@
 //! One host of a fleet: the way to its agent, and what it answers as a target.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use agent::{
     Client,
+    asks::Asks,
     home::Home,
     protocol::{Call, Reply, Scope},
 };
-use engine::{
-    desired::{Desired, Observed},
-    journal::Entry,
-    target::{Fence, Level, Target, TargetError, Task, TaskEnd},
-};
+use engine::target::TargetError;
 use stack::Revision;
 
 use crate::{
@@ -157,9 +154,9 @@ pub(crate) struct HostTarget {
     pub(crate) shipper: Shipper,
 }
 
-impl HostTarget {
+impl Asks for HostTarget {
     /// Asks the agent. A connection that broke is made again for the next call.
-    pub(crate) async fn call(&self, call: Call) -> Result<Reply, TargetError> {
+    async fn ask(&self, call: Call) -> Result<Reply, TargetError> {
         let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
         let answer = reached.client.call(Some(&self.scope), call).await;
         if let (Err(TargetError::Unreachable { .. }), Some(ssh)) = (&answer, &reached.ssh)
@@ -170,74 +167,8 @@ impl HostTarget {
         answer
     }
 
-    async fn done(&self, call: Call) -> Result<(), TargetError> {
-        match self.call(call).await? {
-            Reply::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-impl Target for HostTarget {
-    async fn lock(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
-        match self.call(Call::Lock { holder: holder.to_owned(), ttl_ms: millis(ttl) }).await? {
-            Reply::Fence { fence } => Ok(fence),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), TargetError> {
-        self.done(Call::Renew { fence, ttl_ms: millis(ttl) }).await
-    }
-
-    async fn unlock(&self, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Unlock { fence }).await
-    }
-
-    async fn observe(&self) -> Result<Observed, TargetError> {
-        match self.call(Call::Observe).await? {
-            Reply::Observed { observed } => Ok(*observed),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
+    async fn bring(&self, revision: &Revision) -> Result<(), TargetError> {
         let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
-        self.shipper.send(&reached.client, &revision.release).await?;
-        self.done(Call::Ship { revision: revision.clone(), fence }).await
+        self.shipper.send(&reached.client, &revision.release).await.map(drop)
     }
-
-    async fn want(&self, desired: &Desired, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Want { desired: desired.clone(), fence }).await
-    }
-
-    async fn task(&self, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError> {
-        match self.call(Call::Task { task: task.clone(), fence }).await? {
-            Reply::Task { end } => Ok(end),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn journal(&self) -> Result<Vec<Entry>, TargetError> {
-        match self.call(Call::Journal).await? {
-            Reply::Journal { entries } => Ok(entries),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Append { entry: entry.clone(), fence }).await
-    }
-
-    async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Adopt { level: Box::new(level.clone()), fence }).await
-    }
-}
-
-pub(crate) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn unexpected(reply: &Reply) -> TargetError {
-    TargetError::Failed { reason: format!("the agent answered something else than was asked: {reply:?}") }
 }

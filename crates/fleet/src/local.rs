@@ -1,18 +1,15 @@
 //! This machine as a target: a fleet of one host, reached without SSH.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use agent::{
     Client,
+    asks::{Asks, unexpected},
     home::Home,
     protocol::{Call, Reply, Run, Scope},
 };
-use engine::{
-    desired::{Desired, Observed},
-    journal::Entry,
-    target::{Fence, Target, TargetError, Task, TaskEnd},
-};
-use stack::{Revision, ValuesId};
+use engine::target::TargetError;
+use stack::ValuesId;
 
 use crate::Turn;
 
@@ -70,7 +67,7 @@ impl Local {
         values: BTreeMap<String, String>,
         secrets: Vec<String>,
     ) -> Result<ValuesId, TargetError> {
-        match self.call(Call::PutValues { values, secrets }).await? {
+        match self.ask(Call::PutValues { values, secrets }).await? {
             Reply::Values { id } => Ok(id),
             other => Err(unexpected(&other)),
         }
@@ -78,7 +75,7 @@ impl Local {
 
     /// Past runs of jobs and functions, newest first.
     pub async fn runs(&self) -> Result<Vec<Run>, TargetError> {
-        match self.call(Call::Runs).await? {
+        match self.ask(Call::Runs).await? {
             Reply::Runs { runs } => Ok(runs),
             other => Err(unexpected(&other)),
         }
@@ -91,80 +88,16 @@ impl Local {
             other => Err(unexpected(&other)),
         }
     }
+}
 
+impl Asks for Local {
     /// Asks, and when nobody answers starts the agent again, so that a killed agent costs a deploy a moment and
     /// no more. Whether the first call was done is then unknown, so the engine repeats it: verbs may be repeated.
-    async fn call(&self, call: Call) -> Result<Reply, TargetError> {
+    async fn ask(&self, call: Call) -> Result<Reply, TargetError> {
         let answer = self.client.call(Some(&self.scope), call).await;
         if matches!(answer, Err(TargetError::Unreachable { .. })) {
             self.launch().await?;
         }
         answer
     }
-
-    async fn done(&self, call: Call) -> Result<(), TargetError> {
-        match self.call(call).await? {
-            Reply::Done => Ok(()),
-            other => Err(unexpected(&other)),
-        }
-    }
-}
-
-impl Target for Local {
-    async fn lock(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
-        match self.call(Call::Lock { holder: holder.to_owned(), ttl_ms: millis(ttl) }).await? {
-            Reply::Fence { fence } => Ok(fence),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), TargetError> {
-        self.done(Call::Renew { fence, ttl_ms: millis(ttl) }).await
-    }
-
-    async fn unlock(&self, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Unlock { fence }).await
-    }
-
-    async fn observe(&self) -> Result<Observed, TargetError> {
-        match self.call(Call::Observe).await? {
-            Reply::Observed { observed } => Ok(*observed),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
-        // The release was built into the store this host reads, so there is nothing to send: it is only verified.
-        self.done(Call::Ship { revision: revision.clone(), fence }).await
-    }
-
-    async fn want(&self, desired: &Desired, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Want { desired: desired.clone(), fence }).await
-    }
-
-    async fn task(&self, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError> {
-        match self.call(Call::Task { task: task.clone(), fence }).await? {
-            Reply::Task { end } => Ok(end),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn journal(&self) -> Result<Vec<Entry>, TargetError> {
-        match self.call(Call::Journal).await? {
-            Reply::Journal { entries } => Ok(entries),
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
-        self.done(Call::Append { entry: entry.clone(), fence }).await
-    }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unexpected(reply: &Reply) -> TargetError {
-    TargetError::Failed { reason: format!("the agent answered something else than was asked: {reply:?}") }
 }

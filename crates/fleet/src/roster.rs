@@ -1,6 +1,7 @@
 //! Tells the hosts of an environment of each other: one list, one identity (docs/adr/0006-many-hosts.md).
 
 use agent::{
+    asks::unexpected,
     members::{Identity, MemberHost, Members},
     protocol::{Call, Reply, Scope},
 };
@@ -9,7 +10,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use stack::{Problem, Problems};
 
-use crate::{host::Host, host::unexpected};
+use crate::host::Host;
 
 /// What the hosts know, newest first; those that do not answer know nothing.
 pub(crate) async fn known(hosts: &[Host], scope: &Scope) -> Result<Vec<Option<Members>>, TargetError> {

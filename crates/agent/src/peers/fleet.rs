@@ -11,6 +11,7 @@ use engine::{
 use stack::Revision;
 
 use crate::{
+    asks::{Asked, Asks},
     client::Client,
     clock::SystemClock,
     membership::Membership,
@@ -29,7 +30,13 @@ pub(crate) enum OneHost {
     /// This one.
     Here(HostTarget),
     /// One behind the link.
-    There(Client, Scope),
+    There(Asked<There>),
+}
+
+/// The way to a host behind the link.
+pub(crate) struct There {
+    client: Client,
+    scope: Scope,
 }
 
 /// The hosts of an environment, in the order of their list.
@@ -41,23 +48,15 @@ pub(crate) fn of_fleet(target: &HostTarget, membership: &Membership) -> Fleet {
             return Some(OneHost::Here(target.clone()));
         }
         let client = clients.iter().find(|client| client.host() == name)?;
-        Some(OneHost::There(client.clone(), scope.clone()))
+        Some(OneHost::There(Asked(There { client: client.clone(), scope: scope.clone() })))
     };
     let hosts = membership.members.hosts.iter().filter_map(|one| Some((one.name.clone(), host(&one.name)?)));
     Group::new(hosts.collect(), SystemClock, PATIENCE)
 }
 
-impl OneHost {
-    /// Asks a host behind the link.
-    async fn ask(client: &Client, scope: &Scope, call: Call) -> Result<Reply, TargetError> {
-        client.call(Some(scope), call).await
-    }
-
-    async fn tell(client: &Client, scope: &Scope, call: Call) -> Result<(), TargetError> {
-        match Self::ask(client, scope, call).await? {
-            Reply::Done => Ok(()),
-            other => Err(unexpected(client, &other)),
-        }
+impl Asks for There {
+    async fn ask(&self, call: Call) -> Result<Reply, TargetError> {
+        self.client.call(Some(&self.scope), call).await
     }
 }
 
@@ -65,101 +64,70 @@ impl Target for OneHost {
     async fn lock(&self, holder: &str, ttl: Duration) -> Result<Fence, TargetError> {
         match self {
             Self::Here(target) => target.lock(holder, ttl).await,
-            Self::There(client, scope) => {
-                match Self::ask(client, scope, Call::Lock { holder: holder.to_owned(), ttl_ms: millis(ttl) }).await? {
-                    Reply::Fence { fence } => Ok(fence),
-                    other => Err(unexpected(client, &other)),
-                }
-            }
+            Self::There(target) => target.lock(holder, ttl).await,
         }
     }
 
     async fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.renew(fence, ttl).await,
-            Self::There(client, scope) => Self::tell(client, scope, Call::Renew { fence, ttl_ms: millis(ttl) }).await,
+            Self::There(target) => target.renew(fence, ttl).await,
         }
     }
 
     async fn unlock(&self, fence: Fence) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.unlock(fence).await,
-            Self::There(client, scope) => Self::tell(client, scope, Call::Unlock { fence }).await,
+            Self::There(target) => target.unlock(fence).await,
         }
     }
 
     async fn observe(&self) -> Result<Observed, TargetError> {
         match self {
             Self::Here(target) => Box::pin(target.observe()).await,
-            Self::There(client, scope) => match Self::ask(client, scope, Call::Observe).await? {
-                Reply::Observed { observed } => Ok(*observed),
-                other => Err(unexpected(client, &other)),
-            },
+            Self::There(target) => target.observe().await,
         }
     }
 
     async fn ship(&self, revision: &Revision, fence: Fence) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.ship(revision, fence).await,
-            Self::There(client, scope) => {
-                Self::tell(client, scope, Call::Ship { revision: revision.clone(), fence }).await
-            }
+            Self::There(target) => target.ship(revision, fence).await,
         }
     }
 
     async fn want(&self, desired: &Desired, fence: Fence) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.want(desired, fence).await,
-            Self::There(client, scope) => {
-                Self::tell(client, scope, Call::Want { desired: desired.clone(), fence }).await
-            }
+            Self::There(target) => target.want(desired, fence).await,
         }
     }
 
     async fn task(&self, task: &Task, fence: Fence) -> Result<TaskEnd, TargetError> {
         match self {
             Self::Here(target) => target.task(task, fence).await,
-            Self::There(client, scope) => {
-                match Self::ask(client, scope, Call::Task { task: task.clone(), fence }).await? {
-                    Reply::Task { end } => Ok(end),
-                    other => Err(unexpected(client, &other)),
-                }
-            }
+            Self::There(target) => target.task(task, fence).await,
         }
     }
 
     async fn journal(&self) -> Result<Vec<Entry>, TargetError> {
         match self {
             Self::Here(target) => target.journal().await,
-            Self::There(client, scope) => match Self::ask(client, scope, Call::Journal).await? {
-                Reply::Journal { entries } => Ok(entries),
-                other => Err(unexpected(client, &other)),
-            },
+            Self::There(target) => target.journal().await,
         }
     }
 
     async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.level(level, fence).await,
-            Self::There(client, scope) => {
-                Self::tell(client, scope, Call::Adopt { level: Box::new(level.clone()), fence }).await
-            }
+            Self::There(target) => target.level(level, fence).await,
         }
     }
 
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
         match self {
             Self::Here(target) => target.append(entry, fence).await,
-            Self::There(client, scope) => Self::tell(client, scope, Call::Append { entry: entry.clone(), fence }).await,
+            Self::There(target) => target.append(entry, fence).await,
         }
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn unexpected(client: &Client, reply: &Reply) -> TargetError {
-    let reason = format!("the agent of {} answered something else than was asked: {reply:?}", client.host());
-    TargetError::Failed { reason }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agent::{
     Client, LogQuery,
+    asks::unexpected,
     protocol::{Call, Reply, Run, Scope},
 };
 use engine::{
@@ -14,10 +15,7 @@ use futures_util::future::join_all;
 use stack::{ReleaseId, ValuesId};
 
 use super::{Fleet, FleetError, Ways};
-use crate::{
-    host::{Host, unexpected},
-    lines::Lines,
-};
+use crate::{host::Host, lines::Lines};
 
 impl Fleet {
     /// Keeps a set of variable values with every host. The same values get the same id, on all of them.

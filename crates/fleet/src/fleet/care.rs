@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agent::{
+    asks::unexpected,
     protocol::{Call, Reply},
     upload::Removed,
 };
@@ -15,7 +16,7 @@ use stack::ReleaseId;
 
 use super::{Fleet, FleetError, Healed, Ways};
 use crate::{
-    host::{Host, unexpected},
+    host::Host,
     ship::{Listener, Sent, Shipper},
 };
 

@@ -111,9 +111,13 @@ fn whenever_it_is_lost_all_end_on_one_release(fleet: &mut Fleet, failures: impl 
         }
         give_back(fleet, loss);
         is_level(fleet, &serving);
+        let (level, said) = (started.elapsed(), fleet.said());
         println!(
-            "round {round}: {loss:?} after {moment:.1?}, exit code {code} after {ended:.1?}, level after {:.1?}",
-            started.elapsed()
+            "round {round}: {loss:?} after {moment:.1?}, exit code {code} after {ended:.1?}, level after {level:.1?}: {}",
+            said.lines()
+                .rfind(|line| line.contains("failed") || line.contains("back") || line.contains("lost"))
+                .unwrap_or("ok")
+                .trim()
         );
         assert_eq!(failures(), 0, "visitors of the other hosts noticed\n{}", fleet.said());
     }

@@ -201,7 +201,7 @@ impl<T: Target, C: Clock> Group<T, C> {
             Either::Work(answer) => answer,
             Either::Keeper(()) => Err(TargetError::Unreachable {
                 host: self.members[place].0.clone(),
-                reason: format!("no answer within {:#}", jiff::SignedDuration::try_from(time).unwrap_or_default()),
+                reason: format!("no answer within {:#}", in_millis(time)),
             }),
         }
     }
@@ -257,4 +257,9 @@ pub(super) async fn join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::
         Asked::Waits(_) => None,
     };
     all.into_iter().filter_map(answer).collect()
+}
+
+/// For a person: a share of what is left of a lease has more digits than anybody reads.
+fn in_millis(time: Duration) -> jiff::SignedDuration {
+    jiff::SignedDuration::from_millis(i64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(i64::MAX))
 }

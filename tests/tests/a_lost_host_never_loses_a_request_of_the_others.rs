@@ -111,16 +111,20 @@ fn whenever_it_is_lost_all_end_on_one_release(fleet: &mut Fleet, failures: impl 
         }
         give_back(fleet, loss);
         is_level(fleet, &serving);
-        let (level, said) = (started.elapsed(), fleet.said());
+        let level = started.elapsed();
         println!(
-            "round {round}: {loss:?} after {moment:.1?}, exit code {code} after {ended:.1?}, level after {level:.1?}: {}",
-            said.lines()
-                .rfind(|line| line.contains("failed") || line.contains("back") || line.contains("lost"))
-                .unwrap_or("ok")
-                .trim()
+            "round {round}: {loss:?} after {moment:.1?}, exit code {code} after {ended:.1?}, level after {level:.1?}"
         );
+        if let Some(reason) = fleet.said().lines().rfind(|line| tells(line)) {
+            println!("    {}", reason.trim());
+        }
         assert_eq!(failures(), 0, "visitors of the other hosts noticed\n{}", fleet.said());
     }
+}
+
+/// Whether a line of a deploy tells why it did not end as it should.
+fn tells(line: &str) -> bool {
+    line.contains("rolled back") || line.contains("failed") || line.contains("lost") || line.trim().starts_with("x ")
 }
 
 /// It is level by itself, and healing finds nothing to do.

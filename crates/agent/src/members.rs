@@ -15,6 +15,9 @@ pub const PEER_PORT: u16 = 7350;
 /// Where an edge takes visitors from the edges of its peers, on the host's private address: TLS, certificates on both
 /// sides.
 pub const EDGE_PORT: u16 = 7351;
+/// Where the host that keeps an environment's data lets its peers reach them: buckets, and servers of databases, caches
+/// and queues. Which port is whose follows from the environment's identity.
+pub const DATA_PORTS: std::ops::RangeInclusive<u16> = 14_000..=19_999;
 
 /// The hosts of one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

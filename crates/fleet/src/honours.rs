@@ -194,12 +194,18 @@ fn safety(resolved: &Resolved, target: &str, asked: &BTreeSet<&ResourceRef>) -> 
             "deploy to target `aws`, write it for another engine with `slipway render`, or leave it out of this environment",
         );
     }
-    for name in resolved.stack.buckets.iter().filter(|(_, one)| one.archive_after.is_some()).map(|(name, _)| name) {
-        note(
-            format!("bucket.{name}.archive_after"),
-            format!("bucket `{name}` moves to cold storage, which target `{target}` does not have"),
-            "deploy to target `aws`, or leave `archive_after` to those environments",
-        );
+    for (reference, topic) in resolved.stack.extras.iter().filter(|(reference, _)| reference.kind == Kind::Topic) {
+        let receivers = topic.settings.get("to").and_then(|to| to.as_array()).into_iter().flatten();
+        for receiver in receivers.filter_map(|to| to.as_str()).filter(|to| !to.starts_with("function.")) {
+            note(
+                format!("{reference}.to"),
+                format!(
+                    "topic `{}` goes to `{receiver}`, and target `{target}` delivers to functions only",
+                    reference.name
+                ),
+                "let a function take the events and pass them on, or deploy to target `aws`",
+            );
+        }
     }
     if let Some(alarm) = first(resolved.stack.alarms.keys()) {
         let message = format!("alarm `{alarm}` and its like are not watched by target `{target}`");

@@ -1,6 +1,6 @@
 //! Making a host harder to break into. Only what was asked for, and never without a way back in.
 
-use agent::members::{EDGE_PORT, PEER_PORT};
+use agent::members::{DATA_PORTS, EDGE_PORT, PEER_PORT};
 
 use super::{
     Facts,
@@ -51,7 +51,9 @@ pub fn firewall(facts: &Facts) -> Option<Step> {
         let change = format!(
             "ufw allow {ssh}/tcp\nufw allow 80/tcp\nufw allow 443/tcp\n\
              for from in 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 fc00::/7; do\n  \
-             ufw allow proto tcp from $from to any port {PEER_PORT},{EDGE_PORT}\ndone\nufw --force enable"
+             ufw allow proto tcp from $from to any port {PEER_PORT},{EDGE_PORT},{}:{}\ndone\nufw --force enable",
+            DATA_PORTS.start(),
+            DATA_PORTS.end()
         );
         let title = format!("let in SSH (port {ssh}), visitors and other hosts only, by ufw");
         return Some(Step { title, act: Act::Guarded { change, undo: "ufw --force disable".to_owned() } });
@@ -82,6 +84,7 @@ pub fn firewall(facts: &Facts) -> Option<Step> {
 
 /// A table of its own, beside whatever else there is.
 fn rules(ssh: u16) -> String {
+    let (first, last) = (DATA_PORTS.start(), DATA_PORTS.end());
     format!(
         "# Written by `slipway host harden`, which replaces it.
 table inet slipway
@@ -95,8 +98,8 @@ table inet slipway {{
     meta l4proto {{ 1, 58 }} accept
     udp dport {{ 68, 546 }} accept
     tcp dport {{ {ssh}, 80, 443 }} accept
-    ip saddr {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 }} tcp dport {{ {PEER_PORT}, {EDGE_PORT} }} accept
-    ip6 saddr fc00::/7 tcp dport {{ {PEER_PORT}, {EDGE_PORT} }} accept
+    ip saddr {{ 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10 }} tcp dport {{ {PEER_PORT}, {EDGE_PORT}, {first}-{last} }} accept
+    ip6 saddr fc00::/7 tcp dport {{ {PEER_PORT}, {EDGE_PORT}, {first}-{last} }} accept
   }}
 }}
 "

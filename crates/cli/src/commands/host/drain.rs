@@ -30,6 +30,9 @@ pub(crate) struct Drain {
 pub(crate) async fn run(command: &Drain, drained: bool, printer: Printer) -> Done {
     let machine = reach_all(std::slice::from_ref(&command.host), None, printer).await?.remove(0);
     let client = greet(&machine.ssh).await?.client;
+    if drained {
+        keeps_no_data(&client).await?;
+    }
     let changed = set(&client, drained).await?;
     let host = machine.ssh.host();
     let word = if drained { "drained" } else { "taken back" };
@@ -58,6 +61,29 @@ pub(super) async fn memberships(client: &Client) -> Result<Vec<(Scope, String, M
         }
     }
     Ok(found)
+}
+
+/// Fails where the host has an environment's data: its servers and buckets would stop, and no other host has what is in
+/// them.
+async fn keeps_no_data(client: &Client) -> Result<(), Failure> {
+    for (scope, me, members) in memberships(client).await? {
+        if members.hosts.iter().find(|host| !host.drained).is_none_or(|host| host.name != me) {
+            continue;
+        }
+        let (_, report) = client.health(&scope).await?;
+        let kept =
+            |name: &&String| ["database.", "cache.", "queue.", "bucket."].iter().any(|kind| name.starts_with(kind));
+        let checks = report["checks"].as_object();
+        let names: Vec<String> = checks.into_iter().flat_map(|checks| checks.keys()).filter(kept).cloned().collect();
+        if !names.is_empty() {
+            return Err(Failure::new(format!(
+                "{me} keeps the data of {scope}: {}; drained, they would stop, and no other host has them",
+                names.join(", ")
+            ))
+            .hint("drain another host, or give them a `url` of a server elsewhere and deploy first"));
+        }
+    }
+    Ok(())
 }
 
 /// Marks the host in every environment of its agent; the newest list wins, and travels to the others. Returns the

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stories::{Story, until};
 
 /// Long enough for a server to be made and a function to be started on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Brings it up, and expects it to answer.
 fn up(name: &str) -> Story {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::{Done, fetch::fetch, variable};
 
-/// The event that started this run: a CloudEvent on standard input.
+/// The event that started this run: a `CloudEvent` on standard input.
 pub(crate) fn read() -> Done<Value> {
     serde_json::from_reader(std::io::stdin().lock()).map_err(|error| format!("no event on standard input: {error}"))
 }

@@ -1,4 +1,4 @@
-//! JobGraph: six services and their functions.
+//! `JobGraph`: six services and their functions.
 
 pub(crate) mod auth;
 pub(crate) mod interview;

@@ -42,14 +42,14 @@ pub(crate) async fn api() -> Done {
     let list = move || {
         let database = reading.clone();
         async move {
-            let rows = match cache::find("jobs").await.and_then(|text| serde_json::from_str(&text).ok()) {
-                Some(rows) => rows,
-                None => {
-                    let statement = "select json_build_object('id', id, 'title', title, 'score', score, 'sent', sent)::text from jobs order by id";
-                    let rows = Value::Array(database.rows(statement, &[]).await?);
-                    cache::put("jobs", &rows.to_string()).await;
-                    rows
-                }
+            let known = cache::find("jobs").await.and_then(|text| serde_json::from_str(&text).ok());
+            let rows = if let Some(rows) = known {
+                rows
+            } else {
+                let statement = "select json_build_object('id', id, 'title', title, 'score', score, 'sent', sent)::text from jobs order by id";
+                let rows = Value::Array(database.rows(statement, &[]).await?);
+                cache::put("jobs", &rows.to_string()).await;
+                rows
             };
             Ok::<_, Trouble>(Json(json!({ "jobs": rows, "release": server::release() })))
         }

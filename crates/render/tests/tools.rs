@@ -5,14 +5,24 @@
 
 #[path = "tools/bench.rs"]
 mod bench;
+#[path = "tools/kept.rs"]
+mod kept;
+#[path = "tools/mistakes.rs"]
+mod mistakes;
 #[path = "tools/postgres.rs"]
 mod postgres;
+#[path = "tools/provider.rs"]
+mod provider;
 #[path = "tools/stacks.rs"]
 mod stacks;
+#[path = "tools/terraform.rs"]
+mod terraform;
 
 use std::fmt::Write as _;
 
-use bench::{Bench, Python, run};
+use bench::{Bench, run};
+use kept::Python;
+use provider::Provider;
 use render::Target;
 
 /// A `.env` with a value for every name.
@@ -28,7 +38,7 @@ fn values(bench: &Bench) {
 // proves S3.2, S3.5, T15
 #[test]
 fn compose_reads_what_is_rendered() {
-    let compose = bench::compose();
+    let compose = kept::compose();
     for (stack, environment) in [
         ("jobsprint", "dev"),
         ("jobsprint", "staging"),
@@ -74,7 +84,7 @@ fn nginx_accepts_the_edge() {
 // proves S2.8, S3.7-S3.12
 #[test]
 fn kubernetes_validates_and_kustomize_builds() {
-    let kubectl = bench::find("kubectl", "kubernetes-client");
+    let kubectl = kept::find("kubectl", "kubernetes-client");
     for (stack, environment) in [
         ("jobsprint", "production"),
         ("roastify", "production"),
@@ -101,7 +111,7 @@ fn helm_lints_and_renders_the_chart_like_the_plain_files() {
         ("jobgraph", "dev"),
     ] {
         let bench = Bench::render(stack, environment, Target::Kubernetes);
-        let kubectl = bench::find("kubectl", "kubernetes-client");
+        let kubectl = kept::find("kubectl", "kubernetes-client");
         let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
         std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
         let paths = ["chart", "helm.yaml", "whole.yaml"].map(|name| bench.path(name));
@@ -125,22 +135,59 @@ fn yamllint_finds_nothing() {
     }
 }
 
+/// The stacks that are rendered for AWS.
+const CLOUDS: [(&str, &str); 5] = [
+    ("jamdung", "production"),
+    ("jobgraph", "production"),
+    ("roastify-ec2", "production"),
+    ("jobsprint", "production"),
+    ("companion", "cloud"),
+];
+
 // proves T1, T5, T13, S0.9, S0.11, S1.1-S1.39, S3.15, S4.9, S4.10
 #[test]
 fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
-    let terraform = bench::find("terraform", "terraform, or put OpenTofu on the path under that name");
-    let schema = bench::provider();
-    for (stack, environment) in [
-        ("jamdung", "production"),
-        ("jobgraph", "production"),
-        ("roastify-ec2", "production"),
-        ("jobsprint", "production"),
-        ("companion", "cloud"),
-    ] {
+    let provider = Provider::get();
+    for (stack, environment) in CLOUDS {
         let bench = Bench::render(stack, environment, Target::Terraform);
-        run(std::process::Command::new(&terraform).args(["fmt", "-check", "-diff"]).current_dir(bench.folder()));
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terraform.py");
-        run(Python::get().command("python").args([script, "check"]).arg(&schema).arg(bench.folder()));
+        run(kept::terraform().args(["fmt", "-check", "-diff"]).current_dir(bench.folder()));
+        let wrong = terraform::check(&provider, bench.folder());
+        assert!(wrong.is_empty(), "{stack} {environment}: {wrong:#?}");
+    }
+}
+
+/// The check above is worth what it finds.
+#[test]
+fn every_kind_of_mistake_in_terraform_is_found() {
+    let provider = Provider::get();
+    let bench = Bench::render("jamdung", "production", Target::Terraform);
+    for mistakes::Mistake { file, edit: (from, to), said } in mistakes::MISTAKES {
+        let right = std::fs::read_to_string(bench.path(file)).expect("rendered");
+        let wrong = if from.is_empty() { format!("{right}{to}") } else { right.replacen(from, to, 1) };
+        assert_ne!(wrong, right, "{file} has no `{from}`");
+        std::fs::write(bench.path(file), wrong).expect("written");
+        let found = terraform::check(&provider, bench.folder());
+        assert!(found.iter().any(|one| one.contains(said)), "`{from}` as `{to}` in {file}: {found:#?}");
+        std::fs::write(bench.path(file), right).expect("written");
+    }
+    assert_eq!(terraform::check(&provider, bench.folder()).len(), 0);
+}
+
+/// Where neither Terraform nor OpenTofu is installed, the old one stands in: it knows right from wrong in the same way.
+#[test]
+fn the_old_terraform_formats_like_the_new() {
+    for (stack, environment) in CLOUDS {
+        let bench = Bench::render(stack, environment, Target::Terraform);
+        let format = || {
+            let mut old = std::process::Command::new(kept::old_terraform());
+            old.args(["fmt", "-check", "-diff"]).env("CHECKPOINT_DISABLE", "1").current_dir(bench.folder());
+            old
+        };
+        run(&mut format());
+        let file = bench.path("alarms.tf");
+        let text = std::fs::read_to_string(&file).expect("rendered");
+        std::fs::write(&file, text.replacen("  name = ", "  name  = ", 1)).expect("written");
+        assert!(!format().output().expect("it runs").status.success(), "{stack}: the difference is not seen");
     }
 }
 
@@ -162,14 +209,14 @@ fn workflow_linters_find_nothing() {
             .arg("--config")
             .arg(bench.path(".github/zizmor.yml"))
             .args(&workflows));
-        run(bench::actionlint().args(&workflows));
+        run(kept::actionlint().args(&workflows));
     }
 }
 
 // proves S2.17, S3.16, S3.17
 #[test]
 fn promtool_reads_configuration_rules_and_panels() {
-    let promtool = bench::find("promtool", "prometheus");
+    let promtool = kept::find("promtool", "prometheus");
     let cases = [
         ("jobsprint", "production"),
         ("jobsprint", "staging"),
@@ -202,7 +249,7 @@ fn promtool_reads_configuration_rules_and_panels() {
 // proves S2.18, S3.17
 #[test]
 fn the_95th_percentile_is_one() {
-    let promtool = bench::find("promtool", "prometheus");
+    let promtool = kept::find("promtool", "prometheus");
     let bench = Bench::render("jobsprint", "production", Target::Prometheus);
     std::fs::write(bench.path("test.yml"), bench::QUANTILE).expect("written");
     run(std::process::Command::new(&promtool).args(["test", "rules", "test.yml"]).current_dir(bench.folder()));
@@ -227,7 +274,7 @@ fn ansible_finds_nothing() {
 
 #[test]
 fn systemd_verifies_the_units() {
-    let analyze = bench::find("systemd-analyze", "systemd");
+    let analyze = kept::find("systemd-analyze", "systemd");
     for stack in ["roastify", "roastify-ec2"] {
         let bench = Bench::render(stack, "production", Target::Systemd);
         let mut units = bench.files(".service");
@@ -260,15 +307,9 @@ fn nginx_and_haproxy_accept_their_configuration() {
 /// Findings of the security scanner are mended or explained in `.checkov.yaml`.
 #[test]
 fn checkov_finds_nothing_that_is_not_explained() {
-    for (stack, environment) in [
-        ("jamdung", "production"),
-        ("jobgraph", "production"),
-        ("roastify-ec2", "production"),
-        ("jobsprint", "production"),
-        ("companion", "cloud"),
-    ] {
+    for (stack, environment) in CLOUDS {
         let bench = Bench::render(stack, environment, Target::Terraform);
-        run(bench::checkov().args(["--quiet", "--compact", "--directory", "."]).current_dir(bench.folder()));
+        run(kept::checkov().args(["--quiet", "--compact", "--directory", "."]).current_dir(bench.folder()));
     }
 }
 

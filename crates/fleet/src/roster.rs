@@ -66,6 +66,20 @@ pub(crate) fn agree(
     Ok(Some(Members { changed_at: now.max(later), hosts: wanted, identity: newest.identity.clone() }))
 }
 
+/// Hosts of the present list that do not answer, when the list is about to change and those that answer are not more than
+/// half of it: what was decided last may be known to the others only.
+pub(crate) fn unheard(hosts: &[Host], known: &[Option<Members>]) -> Vec<String> {
+    let Some(list) = known.iter().flatten().max_by_key(|list| list.changed_at) else { return Vec::new() };
+    let same =
+        list.hosts.len() == hosts.len() && list.hosts.iter().all(|old| hosts.iter().any(|host| host.name == old.name));
+    let answers = |name: &str| hosts.iter().any(|host| host.name == name && host.way.is_ok());
+    // one that is taken out on purpose is not missed
+    let listed = list.hosts.iter().filter(|old| hosts.iter().any(|host| host.name == old.name));
+    let silent: Vec<String> = listed.filter(|old| !answers(&old.name)).map(|old| old.name.clone()).collect();
+    let heard = list.hosts.iter().filter(|old| answers(&old.name)).count();
+    if same || heard * 2 > list.hosts.len() { Vec::new() } else { silent }
+}
+
 fn foreign(hosts: &[Host], known: &[Option<Members>], ours: &Members, scope: &Scope) -> Problems {
     let mut problems = Problems::new();
     for (host, list) in hosts.iter().zip(known) {
@@ -156,6 +170,21 @@ mod tests {
         list.hosts[1].drained = true;
         let hosts = [host("a", Some("10.0.0.1")), host("b", None)];
         assert!(agree(&hosts, &[Some(list.clone()), None], &scope(), at(9)).expect("no problem") == Some(list));
+    }
+
+    #[test]
+    fn the_list_changes_only_while_most_of_the_old_one_answer() {
+        let old = [host("a", Some("10.0.0.1")), host("b", Some("10.0.0.2")), host("c", Some("10.0.0.3"))];
+        let list = agree(&old, &[None, None, None], &scope(), at(5)).expect("no problem");
+        let grown = |b, c| {
+            let new = [host("d", Some("10.0.0.4")), host("e", Some("10.0.0.5"))];
+            [&[old[0].clone(), host("b", b), host("c", c)][..], &new].concat()
+        };
+        let known = [list.clone(), None, None, None, None];
+        assert_eq!(unheard(&grown(None, None), &known), ["b", "c"]);
+        assert_eq!(unheard(&grown(Some("10.0.0.2"), None), &known), Vec::<String>::new());
+        // a list that stays as it is is the group's own matter
+        assert_eq!(unheard(&[old[0].clone(), host("b", None), host("c", None)], &known[..3]), Vec::<String>::new());
     }
 
     #[test]

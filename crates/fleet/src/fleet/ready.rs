@@ -28,6 +28,12 @@ impl Fleet {
         let bearable = lost <= hosts.max_fail && lost * 2 < found.len();
         let living: Vec<Host> = found.iter().filter(|host| !bearable || host.way.is_ok()).cloned().collect();
         let mut problems = self.unusable(&living);
+        for host in roster::unheard(found, &known) {
+            let message =
+                format!("{host} does not answer, and what the environment did last is known to most of its hosts only");
+            let mend = "mend it before the list of hosts changes, or change the list when it answers";
+            problems.push(self.problem("host-majority", message).with_mend(mend));
+        }
         match roster::agree(found, &known, &self.scope, Timestamp::now()) {
             Ok(Some(members)) if !problems.has_errors() => roster::spread(found, &known, &self.scope, &members).await?,
             Ok(None) if !problems.has_errors() => {

@@ -97,7 +97,11 @@ pub(crate) fn compose() -> PathBuf {
                 std::fs::create_dir_all(folder.join(part)).expect("made");
             }
             let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-            let source = format!("deb [signed-by={key}] http://deb.debian.org/debian trixie main\n");
+            let sources = run(Command::new(find("apt-get", "apt"))
+                .args(["indextargets", "--format", "$(REPO_URI)"])
+                .args(["Created-By: Packages", "Component: main"]));
+            let site = sources.lines().find(|site| !site.contains("security")).expect("apt has a source for Debian");
+            let source = format!("deb [signed-by={key}] {site} trixie main\n");
             std::fs::write(folder.join("next.list"), source).expect("written");
             let apt = || {
                 let mut apt = Command::new(find("apt-get", "apt"));

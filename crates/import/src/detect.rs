@@ -104,11 +104,6 @@ fn finish(draft: &mut Draft) {
     if draft.names("environment").is_empty() {
         draft.section("environment", "dev").set_with("target", "local", "slipway up");
     }
-    // jobs and functions run in the files of a service
-    let services = draft.names("service");
-    if services.len() == 1 && draft.is_empty() {
-        draft.section("environment", "dev");
-    }
 }
 
 /// Known files of a folder and of the folders that usually hold them, relative and sorted.

@@ -98,11 +98,6 @@ impl Draft {
         section.keys.push(Key { name: name.to_owned(), value: Value::Table(table), remark: String::new() });
     }
 
-    /// Whether nothing that runs or is served was found.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.sections.is_empty()
-    }
-
     /// The text of the file.
     pub(crate) fn write(&self, from: &[String]) -> String {
         let mut text = format!(

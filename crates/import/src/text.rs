@@ -22,7 +22,7 @@ pub(crate) fn template(text: &str, draft: &mut Draft) -> String {
                 let length = expression.find(|c: char| !is_name(c)).unwrap_or(expression.len());
                 let (name, operator) = expression.split_at(length);
                 let default = operator.strip_prefix(":-").or_else(|| operator.strip_prefix('-'));
-                (name, default.map(plain_default), after)
+                (name, default.map(str::to_owned), after)
             } else {
                 let length = rest.find(|c: char| !is_name(c)).unwrap_or(rest.len());
                 (&rest[..length], None, &rest[length..])
@@ -40,11 +40,6 @@ pub(crate) fn template(text: &str, draft: &mut Draft) -> String {
     }
     out.push_str(rest);
     out
-}
-
-/// The default of a variable, without the variables inside it.
-fn plain_default(text: &str) -> String {
-    text.to_owned()
 }
 
 fn is_name(c: char) -> bool {

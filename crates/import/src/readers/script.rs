@@ -43,7 +43,6 @@ pub(crate) fn mistake(line: &str) -> Option<(Trap, &'static str)> {
         () if has("prisma migrate") && has("rollback") => {
             (Trap::PRISMA_DOWN, "`slipway rollback --with-database` with down scripts, or a copy from before")
         }
-        () if has("num_cache_nodes") => return None,
         () => return None,
     })
 }

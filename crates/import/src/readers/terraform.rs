@@ -683,11 +683,7 @@ fn distribution(own: &str, at: &Cursor<'_>, all: &All, draft: &mut Draft) {
     }
     at.changed("[cdn]: what it caches as `to`");
     if let Some(aliases) = at.find("aliases") {
-        let known = |name: &String| {
-            all.records.iter().any(|record| {
-                record == name || name.strip_suffix(record.as_str()).is_some_and(str::is_empty) || record.contains("${")
-            })
-        };
+        let known = |name: &String| all.records.iter().any(|record| record == name || record.contains("${"));
         let missing: Vec<&String> = names.iter().filter(|name| !known(name)).collect();
         if all.dns && !missing.is_empty() {
             let list = missing.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");

@@ -1,4 +1,4 @@
-//! Cached answers in Redis: three commands of its protocol. Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+//! Cached answers in Redis: three commands over its protocol. Source: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
 use std::time::Duration;
 
@@ -9,23 +9,44 @@ use tokio::{
 
 use crate::{Done, variable};
 
-/// A value, if it is cached. A cache that does not answer has nothing.
-pub(crate) async fn find(key: &str) -> Option<String> {
-    ask(&["GET", key]).await.ok().flatten()
+/// A name in the cache, as it stood when it was looked at: what is read after that look and put under it is not found any more
+/// once somebody has forgotten the name, however late it is put.
+pub(crate) struct Entry {
+    key: Option<String>,
 }
 
-/// Caches a value for a minute. A cache that does not answer is no reason to fail.
-pub(crate) async fn put(key: &str, value: &str) {
-    if let Err(reason) = ask(&["SET", key, value, "EX", "60"]).await {
-        eprintln!("not cached: {reason}");
+impl Entry {
+    /// Looks at the name; do so before the rows are read. A cache that does not answer keeps nothing.
+    pub(crate) async fn of(name: &str) -> Self {
+        let forgotten = ask(&["GET", &count(name)]).await;
+        let key = forgotten.ok().map(|times| format!("{name}:{}", times.unwrap_or_default()));
+        Self { key }
+    }
+
+    /// The value, if it is cached.
+    pub(crate) async fn find(&self) -> Option<String> {
+        ask(&["GET", self.key.as_deref()?]).await.ok().flatten()
+    }
+
+    /// Caches a value for a minute. A cache that does not answer is no reason to fail.
+    pub(crate) async fn put(&self, value: &str) {
+        let Some(key) = &self.key else { return };
+        if let Err(reason) = ask(&["SET", key, value, "EX", "60"]).await {
+            eprintln!("not cached: {reason}");
+        }
     }
 }
 
-/// Forgets a value.
-pub(crate) async fn forget(key: &str) {
-    if let Err(reason) = ask(&["DEL", key]).await {
+/// Forgets a value; do so after the rows are written.
+pub(crate) async fn forget(name: &str) {
+    if let Err(reason) = ask(&["INCR", &count(name)]).await {
         eprintln!("not forgotten: {reason}");
     }
+}
+
+/// Where it is counted how often a name was forgotten.
+fn count(name: &str) -> String {
+    format!("{name}:forgotten")
 }
 
 async fn ask(command: &[&str]) -> Done<Option<String>> {

@@ -4,7 +4,8 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
-    Done, cache,
+    Done,
+    cache::{self, Entry},
     database::Database,
     server::{self, Trouble},
 };
@@ -18,14 +19,15 @@ pub(crate) async fn api() -> Done {
     let list = move || {
         let database = reading.clone();
         async move {
-            if let Some(known) = cache::find(KEY).await {
+            let entry = Entry::of(KEY).await;
+            if let Some(known) = entry.find().await {
                 return Ok::<_, Trouble>(Json(json!({ "from": "cache", "applications": parsed(&known) })));
             }
             let rows = database
                 .rows("select json_build_object('id', id, 'company', company, 'state', state)::text from applications order by id", &[])
                 .await?;
             let rows = Value::Array(rows);
-            cache::put(KEY, &rows.to_string()).await;
+            entry.put(&rows.to_string()).await;
             Ok(Json(json!({ "from": "database", "applications": rows })))
         }
     };

@@ -11,7 +11,8 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    Done, cache,
+    Done,
+    cache::{self, Entry},
     database::Database,
     fetch::fetch,
     queue,
@@ -42,13 +43,14 @@ pub(crate) async fn api() -> Done {
     let list = move || {
         let database = reading.clone();
         async move {
-            let known = cache::find("jobs").await.and_then(|text| serde_json::from_str(&text).ok());
+            let entry = Entry::of("jobs").await;
+            let known = entry.find().await.and_then(|text| serde_json::from_str(&text).ok());
             let rows = if let Some(rows) = known {
                 rows
             } else {
                 let statement = "select json_build_object('id', id, 'title', title, 'score', score, 'sent', sent)::text from jobs order by id";
                 let rows = Value::Array(database.rows(statement, &[]).await?);
-                cache::put("jobs", &rows.to_string()).await;
+                entry.put(&rows.to_string()).await;
                 rows
             };
             Ok::<_, Trouble>(Json(json!({ "jobs": rows, "release": server::release() })))

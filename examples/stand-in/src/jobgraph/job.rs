@@ -4,7 +4,8 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
-    Done, cache,
+    Done,
+    cache::Entry,
     database::Database,
     event,
     server::{self, Trouble},
@@ -37,7 +38,7 @@ pub(crate) async fn serve() -> Done {
             let statement = "insert into jobs (title, skill, company) values ($1, $2, $3) returning json_build_object('id', id)::text";
             let row =
                 database.row(statement, &[&title, &skill, &company]).await?.ok_or_else(|| Trouble::missing("row"))?;
-            cache::put(&format!("job:{}", row["id"]), &title).await;
+            Entry::of(&format!("job:{}", row["id"])).await.put(&title).await;
             event::publish("JOB_POSTED_TOPIC_URL", &row).await?;
             Ok::<_, Trouble>(Json(row))
         }

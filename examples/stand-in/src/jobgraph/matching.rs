@@ -4,7 +4,8 @@ use axum::{Json, Router, extract::Path, routing::get};
 use serde_json::{Value, json};
 
 use crate::{
-    Done, cache,
+    Done,
+    cache::Entry,
     database::Database,
     event,
     server::{self, Trouble},
@@ -20,7 +21,7 @@ pub(crate) async fn serve() -> Done {
             let statement =
                 "select json_build_object('job', job_id)::text from matches where user_id = $1::bigint order by job_id";
             let rows = Value::Array(database.rows(statement, &[&user.to_string()]).await?);
-            cache::put(&format!("matches:{user}"), &rows.to_string()).await;
+            Entry::of(&format!("matches:{user}")).await.put(&rows.to_string()).await;
             Ok::<_, Trouble>(Json(rows))
         }
     };

@@ -9,7 +9,8 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
-    Done, bucket, cache,
+    Done, bucket,
+    cache::{self, Entry},
     database::Database,
     event,
     server::{self, Trouble},
@@ -25,13 +26,13 @@ pub(crate) async fn serve() -> Done {
     let find = move |Path(id): Path<u64>| {
         let database = own.clone();
         async move {
-            let key = format!("user:{id}:profile");
-            if let Some(known) = cache::find(&key).await.and_then(|text| serde_json::from_str::<Value>(&text).ok()) {
+            let entry = Entry::of(&format!("user:{id}:profile")).await;
+            if let Some(known) = entry.find().await.and_then(|text| serde_json::from_str::<Value>(&text).ok()) {
                 return Ok(Json(json!({ "from": "cache", "profile": known })));
             }
             let row =
                 database.row(PROFILE, &[&id.to_string()]).await?.ok_or_else(|| Trouble::missing("such person"))?;
-            cache::put(&key, &row.to_string()).await;
+            entry.put(&row.to_string()).await;
             Ok::<_, Trouble>(Json(json!({ "from": "database", "profile": row })))
         }
     };

@@ -7,6 +7,7 @@ use stack::Revision;
 use crate::{
     clock::Clock,
     error::EngineError,
+    gates::{Checked, Passing},
     journal::{DeployKind, Event, Outcome, Start, Step},
     plan::plan,
     policy::Policy,
@@ -139,6 +140,17 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
         self.session.append(event).await?;
         self.goal = Goal::Known(revision);
         Ok(())
+    }
+
+    /// Journals what a gate found before anything changed.
+    pub async fn checked(&mut self, checked: Checked) -> Result<(), EngineError> {
+        self.session.append(Event::Checked(checked)).await
+    }
+
+    /// Brings what passes the gates of the policy. Begun once all visitors are moved; dropped where it is when the deploy
+    /// goes back meanwhile. Without it they cannot be passed, and the deploy rolls back.
+    pub fn passing(&mut self, passing: Passing<'a>) {
+        self.session.passing = Some(passing);
     }
 
     /// Does everything from `ship` to `unlock`.

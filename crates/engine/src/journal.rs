@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use stack::{ResourceName, Revision};
 
-use crate::target::Fence;
+use crate::{gates::Checked, target::Fence};
 
 /// One line of the journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,16 @@ pub enum Event {
         /// In the order they were applied.
         migrations: Vec<Migration>,
     },
+    /// Once all visitors are moved, these gates are to be passed. Written before the commit point: whoever finishes the
+    /// deploy in the place of its engine cannot pass them, and goes back.
+    GatesPlanned {
+        /// Their names.
+        gates: Vec<ResourceName>,
+    },
+    /// A check of a gate was made.
+    Checked(Checked),
+    /// Everything that `GatesPlanned` named is passed.
+    GatesPassed,
     /// Something a person should read later: a drain that took too long, a clean-up that failed.
     Noted {
         /// One sentence.
@@ -113,6 +123,7 @@ pub enum Step {
     Preflight,
     Build,
     Verify,
+    Gate,
     Ship,
     Backup,
     Migrate,
@@ -126,10 +137,11 @@ pub enum Step {
 
 impl Step {
     /// All steps, in order.
-    pub const ALL: [Step; 12] = [
+    pub const ALL: [Step; 13] = [
         Step::Preflight,
         Step::Build,
         Step::Verify,
+        Step::Gate,
         Step::Ship,
         Step::Backup,
         Step::Migrate,
@@ -147,6 +159,7 @@ impl Step {
             Step::Preflight => "preflight",
             Step::Build => "build",
             Step::Verify => "verify",
+            Step::Gate => "gate",
             Step::Ship => "ship",
             Step::Backup => "backup",
             Step::Migrate => "migrate",
@@ -165,6 +178,7 @@ impl Step {
             Step::Preflight => "look whether the release could run",
             Step::Build => "run the build commands",
             Step::Verify => "check what was built",
+            Step::Gate => "pass the gates",
             Step::Ship => "bring the release to every host",
             Step::Backup => "copy what the migrations could damage",
             Step::Migrate => "change the databases",

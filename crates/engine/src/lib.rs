@@ -23,10 +23,12 @@
 //!
 //! Pure and worth reading first: [`plan`], [`judge`], [`record`]. Many hosts are one target in a [`group`].
 
+mod bake;
 pub mod clock;
 pub mod deployment;
 pub mod desired;
 pub mod error;
+pub mod gates;
 pub mod group;
 pub mod journal;
 pub mod judge;

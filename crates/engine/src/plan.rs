@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use stack::Revision;
+use stack::{ResourceName, Revision};
 
 use crate::{
     desired::{Desired, Observed},
@@ -85,6 +85,9 @@ pub enum Planned {
         period: Duration,
         /// Until a person promotes the stage.
         hold: bool,
+        /// And until these gates are passed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gates: Vec<ResourceName>,
     },
     /// Let everything else finish and end.
     Drain {
@@ -221,8 +224,10 @@ fn replace(
             let wave = of.map(|of| Wave { hosts: (usize::from(percent) * of).div_ceil(100), of });
             let desired = Desired { by_host: wave.is_some(), ..shifted(wanted, current, percent) };
             steps.push(Planned::Shift { percent, wave, desired });
-            if hold || !bake.is_zero() {
-                steps.push(Planned::Bake { percent, period: bake, hold });
+            let last = percent == 100 && kind == DeployKind::Deploy;
+            let gates = if last { policy.gates.clone() } else { Vec::new() };
+            if hold || !bake.is_zero() || !gates.is_empty() {
+                steps.push(Planned::Bake { percent, period: bake, hold, gates });
             }
         }
     }
@@ -349,13 +354,19 @@ impl fmt::Display for Planned {
                 write!(f, "move all visitors of {hosts} of {of} hosts")
             }
             Planned::Shift { percent, .. } => write!(f, "move {percent} % of the visitors"),
-            Planned::Bake { percent, period, hold } => {
+            Planned::Bake { percent, period, hold, gates } => {
                 write!(f, "watch errors and answer times at {percent} %")?;
                 let time = jiff::SignedDuration::try_from(*period).unwrap_or(jiff::SignedDuration::MAX);
                 match (hold, period.is_zero()) {
-                    (false, _) => write!(f, " for {time:#}")?,
+                    (false, true) => {}
+                    (false, false) => write!(f, " for {time:#}")?,
                     (true, true) => f.write_str(" until a person promotes it")?,
                     (true, false) => write!(f, " for {time:#}, and until a person promotes it")?,
+                }
+                if !gates.is_empty() {
+                    let names: Vec<String> = gates.iter().map(|gate| format!("`{gate}`")).collect();
+                    let plural = if names.len() == 1 { "" } else { "s" };
+                    write!(f, ", and pass the gate{plural} {}", names.join(", "))?;
                 }
                 f.write_str("; worse rolls back")
             }

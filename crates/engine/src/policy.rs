@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stack::{Environment, Revision, Rollout, Share};
+use stack::{Environment, ResourceName, Revision, Rollout, Share};
 
 use crate::journal::Migration;
 
@@ -34,6 +34,10 @@ pub struct Policy {
     pub poll: Duration,
     /// When a new revision counts as worse than the old one.
     pub limits: Limits,
+    /// Gates that a deploy passes once all visitors are moved, within the last watch: whoever runs it brings the
+    /// [`Passing`](crate::gates::Passing). A rollback has none.
+    #[serde(default)]
+    pub gates: Vec<ResourceName>,
     /// Migrations to run down once a rollback's release serves and the newer one is gone.
     pub migrations_down: Option<MigrationsDown>,
 }
@@ -93,6 +97,7 @@ impl Default for Policy {
             lock_wait: Duration::ZERO,
             poll: Duration::from_millis(20),
             limits: Limits::default(),
+            gates: Vec::new(),
             migrations_down: None,
         }
     }

@@ -3,9 +3,12 @@
 //! Every function here is total: any prefix of a journal, even any list of entries, has an answer.
 
 use serde::{Deserialize, Serialize};
-use stack::Revision;
+use stack::{ResourceName, Revision};
 
-use crate::journal::{DeployKind, Entry, Event, Migration, Outcome, Step};
+use crate::{
+    gates::Checked,
+    journal::{DeployKind, Entry, Event, Migration, Outcome, Step},
+};
 
 /// One deploy as people read it (S4.7).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +37,9 @@ pub struct DeployRecord {
     pub steps: Vec<StepRecord>,
     /// How it stands.
     pub status: Status,
+    /// What its gates found, and who answered for what only a person can know; oldest first.
+    #[serde(default)]
+    pub checks: Vec<Checked>,
     /// Sentences for a person, oldest first.
     pub notes: Vec<String>,
     /// What a recovery needs to know.
@@ -78,6 +84,8 @@ pub(crate) struct Trail {
     pub(crate) reverting: Option<(Revision, Vec<Migration>)>,
     /// They may have been run down already: the revision they belong to can never serve again.
     pub(crate) reverted: bool,
+    /// Gates that nobody has passed yet.
+    pub(crate) gates: Vec<ResourceName>,
 }
 
 impl DeployRecord {
@@ -124,6 +132,7 @@ pub fn records(entries: &[Entry]) -> Vec<DeployRecord> {
                 revision: None,
                 steps: Vec::new(),
                 status: Status::Running,
+                checks: Vec::new(),
                 notes: Vec::new(),
                 trail: Trail::default(),
             });
@@ -158,6 +167,9 @@ fn take(record: &mut DeployRecord, entry: &Entry) {
         Event::Reverting { revision, migrations } => {
             record.trail.reverting = Some((revision.clone(), migrations.clone()));
         }
+        Event::GatesPlanned { gates } => record.trail.gates.clone_from(gates),
+        Event::Checked(checked) => record.checks.push(checked.clone()),
+        Event::GatesPassed => record.trail.gates.clear(),
         Event::Noted { text } => record.notes.push(text.clone()),
         Event::Shifting { percent } => record.trail.shifted = record.trail.shifted.max(Some(*percent)),
         Event::Ended(outcome) => {

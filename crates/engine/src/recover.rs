@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::{
     clock::Clock,
     error::EngineError,
+    gates::named,
     journal::{DeployKind, Event, Outcome},
     policy::Policy,
     record::{DeployRecord, Status, is_unfinished, records},
@@ -39,7 +40,7 @@ pub enum Recovered {
 /// - Visitors have seen nothing: back to what was, this deploy's reversible migrations run down, `Failed`.
 /// - Some visitors were moved (a stage below 100 %): moved back, `RolledBack`.
 /// - All visitors were moved, or were about to be: on to the end, `Succeeded`; or, when the new release does not
-///   become ready, back, `RolledBack`.
+///   become ready, back, `RolledBack`. Also back when it has gates that were not passed: nobody else can pass them.
 ///
 /// Fails with [`EngineError::Locked`] while somebody holds the lease. On any other error the lease is left to lapse,
 /// and the next recovery goes on.
@@ -101,6 +102,11 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             }
         }
         match last.trail.shifted {
+            Some(100) if !last.trail.gates.is_empty() => {
+                // what they ask can only be found out where the deploy was begun
+                let reason = format!("{} before its {} passed", stopped(last), named(&last.trail.gates));
+                self.roll_back(last, history, last.last_step(), &reason).await
+            }
             Some(100) => self.roll_forward(last, history).await,
             Some(percent) => {
                 let reason = format!("{} while {percent} % of the visitors were on the new release", stopped(last));

@@ -9,7 +9,7 @@ use crate::{
     desired::{Desired, Observed},
     error::EngineError,
     journal::{Event, Migration, Step},
-    judge::{Readiness, failed, gained, readiness, sick, worse},
+    judge::{Readiness, failed, readiness, sick},
     plan::{Need, Plan, Planned},
     policy::Policy,
     session::Session,
@@ -35,7 +35,7 @@ pub(crate) enum Why {
 }
 
 /// Why a deploy ends that a person asked to stop.
-const ASKED: &str = "stopped, as was asked";
+pub(crate) const ASKED: &str = "stopped, as was asked";
 
 /// What a look at the environment says.
 enum Look {
@@ -96,6 +96,14 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
             let event = Event::Reverting { revision: down.0, migrations: down.1 };
             self.append(event).await.map_err(|error| Stopped { step: Step::Preflight, why: Why::Engine(error) })?;
         }
+        let gates = plan.steps.iter().find_map(|planned| match planned {
+            Planned::Bake { gates, .. } if !gates.is_empty() => Some(gates.clone()),
+            _ => None,
+        });
+        if let Some(gates) = gates {
+            let planned = Event::GatesPlanned { gates };
+            self.append(planned).await.map_err(|error| Stopped { step: Step::Preflight, why: Why::Engine(error) })?;
+        }
         let (mut resolve, mut draining) = (resolve, false);
         for planned in &plan.steps {
             if matches!(planned, Planned::Ship { .. } | Planned::Preflight { .. } | Planned::Record) {
@@ -152,12 +160,13 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
                 self.want(desired).await.map_err(Why::Engine)?;
                 self.served(desired, plan, policy, resolve).await
             }
-            Planned::Bake { percent, period, hold } => {
+            Planned::Bake { percent, period, hold, gates } => {
                 let held = plan.steps.iter().find_map(|planned| match planned {
                     Planned::Shift { percent: stage, desired, .. } if stage == percent => Some(desired),
                     _ => None,
                 });
-                self.bake(*period, held.filter(|_| *hold), plan, policy).await
+                let passing = if gates.is_empty() { None } else { Some(self.gatekeeper(gates)?) };
+                self.bake(*period, held.filter(|_| *hold), passing, plan, policy).await
             }
             Planned::Drain { desired } => {
                 self.want(desired).await.map_err(Why::Engine)?;
@@ -296,65 +305,6 @@ impl<T: Target, C: Clock> Session<'_, T, C> {
         let waited = self.await_until(Some(desired), policy.shift, policy, look).await.map_err(Why::Engine)?;
         let late = format!("the edges did not take the new shares within {}", human(policy.shift));
         self.resolve(waited, &late, resolve).await
-    }
-
-    /// Watches the wanted revision beside the current one for `period`, and until a person promotes the stage when its
-    /// desired state is `held`.
-    async fn bake(
-        &mut self,
-        period: Duration,
-        held: Option<&Desired>,
-        plan: &Plan,
-        policy: &Policy,
-    ) -> Result<(), Why> {
-        let Some(wanted) = &plan.wanted else { return Ok(()) };
-        let poll = policy.poll.max((period / 20).min(Duration::from_secs(1)));
-        // nobody sees a stage move on half a second late
-        let poll = if held.is_some() { poll.max(Duration::from_millis(500)) } else { poll };
-        let began = self.clock.now();
-        let mut base = None;
-        let mut missing: Option<jiff::Timestamp> = None;
-        loop {
-            let observed = self.observe().await.map_err(Why::Engine)?;
-            self.heed(&observed.lost).await?;
-            let now = self.clock.now();
-            let base = base.get_or_insert_with(|| observed.traffic.clone());
-            let seen = |revision: &Revision| {
-                let after = observed.traffic.get(revision).copied()?;
-                Some((gained(base.get(revision).copied().unwrap_or_default(), after), after))
-            };
-            let old = plan
-                .current
-                .as_ref()
-                .and_then(&seen)
-                .map(|(stage, life)| if stage.requests >= policy.limits.min_requests { stage } else { life });
-            let bad =
-                sick(&observed, wanted).or_else(|| seen(wanted).and_then(|(new, _)| worse(new, old, &policy.limits)));
-            if let Some(why) = bad {
-                return Err(Why::Bad(why));
-            }
-            if let Readiness::Coming { ready, of } = readiness(&observed, wanted, &BTreeSet::new()) {
-                if since(now, *missing.get_or_insert(now)) >= policy.troubles {
-                    let of = of.map_or_else(|| "its".to_owned(), |of| of.to_string());
-                    return Err(Why::Bad(format!("only {ready} of {of} instances of the new release are ready")));
-                }
-            } else {
-                missing = None;
-            }
-            if self.asked_to_stop() {
-                return Err(Why::Bad(ASKED.to_owned()));
-            }
-            let left = period.saturating_sub(since(now, began));
-            // who promoted an earlier stage has not promoted this one: hosts forget it when they take the next up
-            let promoted = |held: &Desired| observed.desired == *held && observed.promoted == Some(self.number);
-            if left.is_zero() {
-                if held.is_none_or(promoted) {
-                    return Ok(());
-                }
-                self.say("waiting until a person promotes this stage: `slipway promote` goes on, Ctrl-C goes back");
-            }
-            self.pause(if left.is_zero() { poll } else { poll.min(left) }).await.map_err(Why::Engine)?;
-        }
     }
 
     /// Waits until nothing but what `desired` runs exists. Too late is a note: the hosts go on by themselves.

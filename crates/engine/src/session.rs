@@ -12,6 +12,7 @@ use crate::{
     clock::{Clock, millis, since},
     desired::{Desired, Lost},
     error::EngineError,
+    gates::Passing,
     journal::{Entry, Event, Step},
     policy::Policy,
     run::Why,
@@ -44,6 +45,8 @@ pub(crate) struct Session<'a, T, C> {
     told_lost: BTreeSet<String>,
     /// What is being done may be stopped by a person, since there is a way back.
     pub(crate) stoppable: bool,
+    /// What passes the gates of this deploy.
+    pub(crate) passing: Option<Passing<'a>>,
     pub(crate) policy: Policy,
     ttl: Duration,
     renewed: jiff::Timestamp,
@@ -82,6 +85,7 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
                         strict: false,
                         told_lost: BTreeSet::new(),
                         stoppable,
+                        passing: None,
                         policy,
                         ttl,
                         renewed,

@@ -1,5 +1,6 @@
 //! Many hosts as one target.
 
+mod gates;
 mod groups;
 mod toy;
 mod waves;

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod alarm;
+pub mod gate;
 pub mod model;
 pub mod name;
 pub mod problem;
@@ -37,6 +38,7 @@ mod variable;
 
 pub use alarm::{AlarmRule, Comparison, MetricUnit};
 pub use document::{LARGEST_FILE, check, environments, parse, resolve};
+pub use gate::Gate;
 pub use model::*;
 pub use name::*;
 pub use problem::{Position, Problem, Problems, Severity};

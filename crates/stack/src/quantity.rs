@@ -93,6 +93,7 @@ impl BadQuantity {
             "a time of day" => "bad-time",
             "a recurrence" => "bad-recurrence",
             "an alarm" => "bad-alarm",
+            "a check of a gate" | "a check of an address" => "bad-check",
             _ => "bad-value",
         }
     }

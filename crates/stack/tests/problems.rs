@@ -191,3 +191,15 @@ fn a_path_of_a_route_without_its_slash_is_told_where_it_goes() {
     let told = stack::check("slipway.toml", text).to_string();
     assert!(told.contains("did you mean `/v1`? a path starts with `/`"), "{told}");
 }
+
+#[test]
+fn a_gate_that_nobody_would_pass_is_refused() {
+    let gate = |keys: &str| codes(&format!("app = \"x\"\n[gate.smoke]\n{keys}\n"));
+    assert_eq!(gate("when = \"after\"\nrun = \"sh smoke.sh\"\ntimeout = \"1m\""), Vec::<&str>::new());
+    assert_eq!(gate("when = \"during\"\norder = [\"build\", \"switch\"]"), Vec::<&str>::new());
+    assert_eq!(gate("run = \"sh smoke.sh\""), ["missing-key"]);
+    assert_eq!(gate("when = \"aftr\"\nrun = \"sh smoke.sh\""), ["unknown-choice"]);
+    assert_eq!(gate("when = \"during\"\nrun = \"sh smoke.sh\""), ["gate-never-passed"]);
+    assert_eq!(gate("when = \"before\"\nchecks = \"all migrations are applied\""), ["gate-never-passed"]);
+    assert_eq!(gate("when = \"after\"\nchecks = [\"cpu < 80%\", \"the logs\"]"), ["bad-check"]);
+}

@@ -7,7 +7,10 @@ use super::{
     extra_keys::{Form, Key, keys},
     section::{Entry, Section},
 };
-use crate::{AlarmRule, ByteSize, Extra, Kind, Period, ResourceRef};
+use crate::{
+    AlarmRule, ByteSize, Extra, Kind, Period, ResourceRef,
+    gate::{Check, Rule, When},
+};
 
 /// Deepest nesting inside an `Any`.
 const DEEPEST: usize = 4;
@@ -84,6 +87,9 @@ fn check_values(section: &Section<'_>, kind: Kind) {
             entry.reference(&[Kind::Queue, Kind::Function, Kind::Service]);
         }
     }
+    if kind == Kind::Gate {
+        check_gate(section);
+    }
     if kind == Kind::Dashboard {
         for entry in section.texts("metrics") {
             let Some(text) = entry.filled() else { continue };
@@ -99,6 +105,30 @@ fn check_values(section: &Section<'_>, kind: Kind) {
                 );
                 section.notes.add(entry.problem("unknown-metric", message).with_mend(mend));
             }
+        }
+    }
+}
+
+/// A gate that could never be passed, or that nobody would ever pass.
+fn check_gate(section: &Section<'_>) {
+    let choices = [("before", Some(When::Before)), ("during", None), ("after", Some(When::After))];
+    let (asks, when) = (section.has("run") || section.has("checks"), section.choice("when", &choices));
+    if asks && !section.has("when") {
+        section.missing("when", "write `when = \"before\"` or `when = \"after\"`");
+    }
+    if asks && when == Some(None) {
+        let message = "a gate `during` a deploy only describes it: its `run` and `checks` would never be looked at";
+        let problem = section.problem("gate-never-passed", message);
+        section
+            .notes
+            .add(problem.with_mend("write `when = \"before\"` or `when = \"after\"`, or keep its `order` only"));
+    }
+    for entry in section.texts("checks") {
+        let Some(check) = entry.filled().and_then(|text| entry.quantity(text.parse::<Check>())) else { continue };
+        if check.rule == Rule::Migrated && when == Some(Some(When::Before)) {
+            let problem =
+                entry.problem("gate-never-passed", "a deploy applies its migrations after the gates before it");
+            section.notes.add(problem.with_mend("make sure of it in a gate with `when = \"after\"`"));
         }
     }
 }

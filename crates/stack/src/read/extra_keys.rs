@@ -269,11 +269,24 @@ const AUDIT: [Key; 3] = [
     ("about", Text, "What it is for."),
 ];
 
-const GATE: [Key; 5] = [
-    ("when", Text, "`before`, `during` or `after`."),
-    ("run", Text, "Command that must succeed, run beside the stack file."),
-    ("order", Texts, "Steps in their order."),
-    ("checks", Texts, "What a person makes sure of."),
+const GATE: [Key; 6] = [
+    (
+        "when",
+        Text,
+        "`before` or `after`: passed by a deploy, before anything changes or once all visitors are on the release. `during` only describes.",
+    ),
+    ("run", Text, "Command that must succeed, run beside the stack file where the deploy runs."),
+    (
+        "checks",
+        Texts,
+        "What must be so. Looked at: `/health answers`, `https://shop.example/ answers within 2s`, `instances are ready`, `databases answer`, `migrations are applied`, `http.errors < 5%`, `http.latency < 500ms`, `backups are younger than 26h`. Anything else is asked of a person.",
+    ),
+    (
+        "timeout",
+        Period,
+        "How long the command may run, and how long what is looked at may take until it is so. Default 10 m.",
+    ),
+    ("order", Texts, "Steps in their order, for people."),
     ("about", Text, "What it is for."),
 ];
 

@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Imported,
+    Imported, beside,
+    beside::Beside,
     draft::Draft,
     error::ImportError,
     readers,
@@ -60,6 +61,7 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
             found.push((rank, file, reader));
         }
     }
+    draft.beside = Beside::of(found.iter().map(|(_, file, _)| file));
     found.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
     for (_, file, reader) in &found {
         let entries =
@@ -101,6 +103,9 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
 
 /// What every stack needs and no file said.
 fn finish(draft: &mut Draft) {
+    if draft.open {
+        readers::compose::route::standard(draft);
+    }
     if draft.names("environment").is_empty() {
         draft.section("environment", "dev").set_with("target", "local", "slipway up");
     }
@@ -178,7 +183,9 @@ fn promising(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     ends_with(&name, &[".yml", ".yaml", ".tf", ".service", ".timer", ".sh"])
         || name.starts_with(".env")
-        || name.starts_with("dockerfile")
+        || beside::is_dockerfile(path)
+        || beside::is_crontab(path)
+        || ends_with(&name, &[".conf"])
         || ["procfile", "package.json", "app.json", "fly.toml", "postgresql.conf", "pg_hba.conf", "recovery.conf"]
             .contains(&name.as_str())
 }
@@ -208,7 +215,9 @@ fn reader(file: &File) -> Option<(usize, Reader)> {
         "package.json" => (6, readers::plain::package),
         "postgresql.conf" | "pg_hba.conf" | "recovery.conf" => (8, readers::script::read),
         _ if name.starts_with(".env") => (5, readers::plain::dotenv),
-        _ if name.starts_with("dockerfile") => (5, readers::plain::dockerfile),
+        _ if beside::is_dockerfile(&file.name) => (5, readers::plain::dockerfile),
+        _ if beside::passes_on(file) => (7, readers::nginx::read),
+        _ if beside::is_crontab(&file.name) => (9, readers::crontab::read),
         _ if ends_with(&name, &[".timer"]) => (3, readers::systemd::read),
         _ if ends_with(&name, &[".service"]) => (4, readers::systemd::read),
         _ if ends_with(&name, &[".sh"]) => (8, readers::script::read),

@@ -1,9 +1,11 @@
 //! The stack file as it comes to be: tables with keys and remarks, written in the order people read them.
 
-use std::fmt::Write;
+use std::{collections::{BTreeMap, BTreeSet}, fmt::Write};
 
 use stack::{AppName, ByteSize, Millicpu, ResourceName, Span};
 use toml::Value;
+
+use crate::beside::Beside;
 
 /// The order of kinds in the written file.
 const ORDER: [&str; 23] = [
@@ -37,6 +39,18 @@ const ORDER: [&str; 23] = [
 pub(crate) struct Draft {
     /// Name of the application, once something names it.
     pub(crate) app: Option<String>,
+    /// What was found in all files before any was read.
+    pub(crate) beside: Beside,
+    /// References of data services by the names under which programs reach them.
+    pub(crate) hosts: BTreeMap<String, String>,
+    /// Buckets by their names at the server.
+    pub(crate) buckets: BTreeMap<String, String>,
+    /// Dockerfiles that something builds.
+    pub(crate) dockerfiles: BTreeSet<String>,
+    /// Variables that only hold passwords of data services.
+    pub(crate) passwords: BTreeSet<String>,
+    /// Visitors come to its services, and no file may have said by which names.
+    pub(crate) open: bool,
     sections: Vec<Section>,
 }
 
@@ -96,6 +110,12 @@ impl Draft {
             table.insert("optional".to_owned(), Value::Boolean(true));
         }
         section.keys.push(Key { name: name.to_owned(), value: Value::Table(table), remark: String::new() });
+    }
+
+    /// Whether the contract has a variable.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        let contract = self.sections.iter().filter(|section| section.kind == "variable");
+        contract.flat_map(|section| &section.keys).any(|key| key.name == name)
     }
 
     /// The text of the file.

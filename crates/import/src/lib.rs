@@ -12,11 +12,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod beside;
 mod cursor;
 mod detect;
 mod draft;
 mod error;
 mod hcl;
+mod path;
 mod readers;
 mod report;
 mod text;

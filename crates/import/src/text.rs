@@ -42,6 +42,13 @@ pub(crate) fn template(text: &str, draft: &mut Draft) -> String {
     out
 }
 
+/// Names of the variables in a text of another format.
+pub(crate) fn names(text: &str) -> Vec<String> {
+    let starts = text.match_indices('$').map(|(at, _)| text[at + 1..].trim_start_matches('{'));
+    let names = starts.map(|rest| rest.split(|c: char| !is_name(c)).next().unwrap_or_default());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }

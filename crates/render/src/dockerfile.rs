@@ -33,13 +33,38 @@ fn images(build: Option<&str>, run: &str) -> (&'static str, &'static str) {
 
 /// A command as the JSON form of `CMD`: without a shell where none is needed, so that signals reach the program.
 pub(crate) fn arguments(run: &str) -> Vec<String> {
-    let plain = run.bytes().all(|b| b.is_ascii_alphanumeric() || b" ./_-:=@,+%".contains(&b));
-    let assigns = run.split_whitespace().next().is_some_and(|word| word.contains('='));
-    if plain && !assigns {
-        run.split_whitespace().map(str::to_owned).collect()
-    } else {
-        vec!["sh".to_owned(), "-c".to_owned(), format!("exec {run}")]
+    words(run).unwrap_or_else(|| vec!["sh".to_owned(), "-c".to_owned(), format!("exec {run}")])
+}
+
+/// The words of a command that a shell would only split; `None` when it would do more.
+fn words(run: &str) -> Option<Vec<String>> {
+    let mut words: Vec<String> = Vec::new();
+    let mut open = false;
+    let mut chars = run.chars();
+    while let Some(c) = chars.next() {
+        if c == ' ' {
+            open = false;
+            continue;
+        }
+        if !open {
+            words.push(String::new());
+            open = true;
+        }
+        let word = words.last_mut()?;
+        match c {
+            '\'' | '"' => loop {
+                match chars.next()? {
+                    end if end == c => break,
+                    '$' | '`' | '\\' if c == '"' => return None,
+                    inside => word.push(inside),
+                }
+            },
+            c if c.is_ascii_alphanumeric() || "./_-:=@,+%".contains(c) => word.push(c),
+            _ => return None,
+        }
     }
+    // a variable before the program is the shell's
+    words.first().is_some_and(|first| !first.is_empty() && !first.contains('=')).then_some(words)
 }
 
 fn copy_from(dir: &str) -> String {
@@ -135,3 +160,25 @@ commit;
 SQL
 done
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_runs_only_what_needs_one() {
+        for (run, words) in [
+            ("node a.js --flag 'x y'", vec!["node", "a.js", "--flag", "x y"]),
+            ("sh -c \"a && b\"", vec!["sh", "-c", "a && b"]),
+            ("sh -c 'echo $HOME'", vec!["sh", "-c", "echo $HOME"]),
+            ("run --empty ''", vec!["run", "--empty", ""]),
+            ("A=b run", vec!["sh", "-c", "exec A=b run"]),
+            ("run $PORT", vec!["sh", "-c", "exec run $PORT"]),
+            ("run \"$PORT\"", vec!["sh", "-c", "exec run \"$PORT\""]),
+            ("run 'open", vec!["sh", "-c", "exec run 'open"]),
+            ("a && b", vec!["sh", "-c", "exec a && b"]),
+        ] {
+            assert_eq!(arguments(run), words, "{run}");
+        }
+    }
+}

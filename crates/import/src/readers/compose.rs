@@ -1,17 +1,31 @@
 //! Compose files: the whole specification.
 
+mod build;
+pub(crate) mod environment;
+mod health;
+mod keys;
+mod label;
+mod needs;
+mod port;
+pub(crate) mod route;
+mod scene;
+mod server;
+mod service;
+mod size;
+mod step;
+mod volume;
+
 use std::collections::BTreeSet;
 
-use super::{compose_keys, compose_service, data};
 use crate::{
     cursor::{Cursor, Marks, entries},
     detect::File,
-    draft::{Draft, label},
+    draft::Draft,
     report::{Entry, Fate},
-    text,
     trap::Trap,
     tree::{self, Node, Value},
 };
+use scene::Scene;
 
 /// What is said of a key that the specification does not have.
 const UNKNOWN: &str = "not a key of the Compose specification; nothing reads it";
@@ -23,15 +37,12 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
     let bases = extend(&mut root)?;
     let marks = Marks::default();
     let at = Cursor::root(&root, &marks);
-    if let Some(name) = at.take("name") {
-        draft.app.get_or_insert(name);
-    }
     for (key, at) in at.entries() {
         match key {
             "name" | "services" | "volumes" | "secrets" => {}
             "version" => at.trapped(Trap::TWO_MIGRATIONS, Fate::Changed, "left out: `version` is obsolete"),
             _ if key.starts_with("x-") => at.changed("an extension: what anchors took from it is read where they are"),
-            _ => match compose_keys::top(key) {
+            _ => match keys::top(key) {
                 Some((Fate::Refused, reason)) => at.refused(reason),
                 Some((_, reason)) => at.changed(reason),
                 None => at.refused(UNKNOWN),
@@ -39,30 +50,35 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
         }
     }
     let services = at.find("services").map(|services| services.entries()).unwrap_or_default();
+    let scene = Scene::of(&file.name, &services, bases, draft);
+    name(&at, &scene, draft);
     // data services first: what leads to them is known by their names
-    let mut names = BTreeSet::new();
     for (name, service) in &services {
-        names.insert((*name).to_owned());
-        if let Some(image) = service.find("image").and_then(|image| image.text()) {
-            data::declare(&image, &label(name, "data"), draft);
-        }
+        scene.declare(name, service, draft);
     }
-    let proxies: BTreeSet<String> = services
-        .iter()
-        .filter(|(_, service)| compose_service::role(service) == data::Role::Proxy)
-        .map(|(name, _)| (*name).to_owned())
-        .collect();
     for (name, service) in &services {
-        if bases.contains(*name) && service.find("image").is_none() && service.find("build").is_none() {
-            service.changed("only a base that others extend; what it says is in them");
-            continue;
-        }
-        compose_service::read(name, service, &names, &proxies, draft);
+        service::read(name, service, &scene, draft);
     }
     volumes(&at, draft);
     secrets(&at, draft);
-    routes(draft);
+    draft.open = true;
     Ok(entries(&file.name, &at, UNKNOWN))
+}
+
+/// The project's name is the application's; one that was rendered holds the environment's as well.
+fn name(at: &Cursor<'_>, scene: &Scene, draft: &mut Draft) {
+    let name = at.find("name").and_then(|name| name.text());
+    if let Some(app) = &scene.app {
+        draft.app = Some(app.clone());
+        if let Some(environment) = name.as_deref().and_then(|name| name.strip_prefix(app.as_str())?.strip_prefix('-')) {
+            draft.section("environment", environment).set("target", "local");
+        }
+    } else if let Some(name) = &name {
+        draft.app.get_or_insert(name.clone());
+    }
+    if let Some(at) = at.find("name") {
+        at.changed("`app`; each environment is a project of its own, as in APP-dev");
+    }
 }
 
 /// Lays each service over the one it extends. Returns the names of those that were extended.
@@ -125,103 +141,5 @@ fn secrets(at: &Cursor<'_>, draft: &mut Draft) {
         secret.changed(&format!(
             "variable {variable} of the contract: its value is given by the environment, never by the stack file"
         ));
-    }
-}
-
-/// A stack with services that visitors may come to, and no route yet, gets one.
-fn routes(draft: &mut Draft) {
-    if !draft.names("route").is_empty() {
-        return;
-    }
-    let open: Vec<String> = draft
-        .names("service")
-        .into_iter()
-        .filter(|name| draft.section("service", name).get("port").is_some())
-        .collect();
-    let [first, others @ ..] = &open[..] else { return };
-    let front = open
-        .iter()
-        .find(|name| ["web", "frontend", "front", "app", "www", "site", "ui"].contains(&name.as_str()))
-        .unwrap_or(first);
-    let route = draft.section("route", "*");
-    route.about("any host name; write your own, as in [route.\"example.com\"]");
-    route.set("/", format!("service.{front}"));
-    for other in others.iter().chain([first]).filter(|name| *name != front) {
-        let prefix = if ["api", "backend", "server", "api-gateway"].contains(&other.as_str()) {
-            "/api".to_owned()
-        } else {
-            format!("/{other}")
-        };
-        if route.get(&prefix).is_none() {
-            route.set(&prefix, format!("service.{other}"));
-        }
-    }
-}
-
-/// Marks every variable of an environment and puts what remains into `env`.
-pub(crate) fn environment(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draft) {
-    let (kind, name) = owner;
-    for (variable, value, at) in at.pairs() {
-        if variable.is_empty() || !variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            at.refused("not a name of a variable");
-            continue;
-        }
-        let Some(value) = value else {
-            draft.variable(&variable, None, text::is_secret_name(&variable));
-            draft.section(kind, name).put("env", &variable, format!("${{{variable}}}"));
-            at.kept_as(&format!("{variable} is a variable of the contract"));
-            continue;
-        };
-        if ["PORT", "HOST"].contains(&variable.as_str()) {
-            at.changed("each instance is told where it listens in PORT and HOST");
-            continue;
-        }
-        let reached = text::address(&value)
-            .and_then(|address| Some((address.scheme.to_owned(), data::find(address.host, draft)?)));
-        if let Some((_, reference)) = reached {
-            draft.section(kind, name).add("needs", &reference);
-            if variable == data::variable(&reference) {
-                at.changed(&format!("`needs` {reference} gives it {variable}"));
-            } else {
-                at.changed(&format!(
-                    "`needs` {reference} gives it {}: let the program read that instead of {variable}",
-                    data::variable(&reference)
-                ));
-            }
-            continue;
-        }
-        if let Some(reference) = data::find(&value, draft) {
-            draft.section(kind, name).add("needs", &reference);
-            at.changed(&format!(
-                "`needs` {reference} gives it {}: let the program read those",
-                data::injected(&reference)
-            ));
-            continue;
-        }
-        let secret = text::is_secret_name(&variable) || text::is_secret(&value);
-        if secret && !value.contains('$') {
-            draft.variable(&variable, None, true);
-            draft.section(kind, name).put("env", &variable, format!("${{{variable}}}"));
-            at.changed(
-                "a secret of the contract; its value stays out of the stack file: put it into .env.<environment>",
-            );
-            continue;
-        }
-        if let Some(bad) =
-            value.split(',').find(|part| part.contains("accounts.google.com") || part.contains("oauth.google.com"))
-            && variable.contains("ORIGIN")
-        {
-            at.trapped(Trap::CORS_OAUTH, Fate::Changed, &format!("without {}: it only redirects", bad.trim()));
-            let kept: Vec<&str> = value
-                .split(',')
-                .filter(|part| !part.contains("oauth.google.com") && !part.contains("accounts.google.com"))
-                .collect();
-            let kept = text::template(&kept.join(","), draft);
-            draft.section(kind, name).put("env", &variable, kept);
-            continue;
-        }
-        let value = text::template(&value, draft);
-        draft.section(kind, name).put("env", &variable, value);
-        at.kept();
     }
 }

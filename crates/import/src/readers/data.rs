@@ -1,6 +1,9 @@
 //! Images that are data services or reverse proxies rather than a part of the application.
 
-use crate::{draft::Draft, text};
+use crate::{
+    draft::{Draft, label},
+    text,
+};
 
 /// What an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +23,7 @@ pub(crate) fn role(image: &str) -> Role {
         "postgres" | "postgis" | "timescaledb" | "pgvector" | "postgresql" => Role::Database,
         "redis" | "valkey" | "redis-stack-server" | "redis-stack" => Role::Cache,
         "rabbitmq" => Role::Queue,
-        "minio" | "localstack-s3" => Role::Bucket,
+        "minio" | "localstack-s3" | "versitygw" => Role::Bucket,
         "nginx" | "traefik" | "caddy" | "haproxy" | "nginx-proxy" | "envoy" | "httpd" => Role::Proxy,
         _ => Role::Program,
     }
@@ -28,7 +31,7 @@ pub(crate) fn role(image: &str) -> Role {
 
 /// Declares the data service an image is and returns its reference; `None` for everything else.
 pub(crate) fn declare(image: &str, name: &str, draft: &mut Draft) -> Option<String> {
-    let (_, version) = text::image(image);
+    let version = version(image);
     let major = |otherwise: &str| {
         version.as_deref().and_then(|version| version.split('.').next()).unwrap_or(otherwise).to_owned()
     };
@@ -51,11 +54,30 @@ pub(crate) fn declare(image: &str, name: &str, draft: &mut Draft) -> Option<Stri
     Some(format!("{kind}.{name}"))
 }
 
+/// The version of the engine inside an image; images that add to PostgreSQL name theirs first, or `pg15`.
+fn version(image: &str) -> Option<String> {
+    let (_, tag) = image.rsplit('/').next()?.split_once(':')?;
+    let tag = tag.split('@').next()?;
+    let after = tag.split("pg").nth(1).filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    match after {
+        Some(rest) => Some(rest.chars().take_while(char::is_ascii_digit).collect()),
+        None => text::image(image).1,
+    }
+}
+
+/// The kind of a reference, as in `database` of `database.main`.
+pub(crate) fn kind(reference: &str) -> &str {
+    reference.split('.').next().unwrap_or_default()
+}
+
 /// The reference of the data service called `host`, if the draft has one.
 pub(crate) fn find(host: &str, draft: &Draft) -> Option<String> {
+    if let Some(reference) = draft.hosts.get(host) {
+        return Some(reference.clone());
+    }
     // Kamal puts the application's name before it
     let short = draft.app.as_deref().and_then(|app| host.strip_prefix(app)?.strip_prefix('-'));
-    let name = crate::draft::label(short.unwrap_or(host), "");
+    let name = label(short.unwrap_or(host), "");
     ["database", "cache", "queue", "bucket"]
         .into_iter()
         .find(|kind| !name.is_empty() && draft.has(kind, &name))
@@ -64,7 +86,7 @@ pub(crate) fn find(host: &str, draft: &Draft) -> Option<String> {
 
 /// What a program is told about a data service, by kind.
 pub(crate) fn injected(reference: &str) -> &'static str {
-    match reference.split('.').next().unwrap_or_default() {
+    match kind(reference) {
         "database" => "DATABASE_URL and PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE",
         "cache" => "REDIS_URL",
         "queue" => "AMQP_URL",
@@ -74,7 +96,7 @@ pub(crate) fn injected(reference: &str) -> &'static str {
 
 /// The variable that holds the address, by kind.
 pub(crate) fn variable(reference: &str) -> &'static str {
-    match reference.split('.').next().unwrap_or_default() {
+    match kind(reference) {
         "database" => "DATABASE_URL",
         "cache" => "REDIS_URL",
         "queue" => "AMQP_URL",

@@ -1,10 +1,10 @@
 //! One reader for each kind of file.
 
 pub(crate) mod compose;
-pub(crate) mod compose_keys;
-pub(crate) mod compose_service;
+pub(crate) mod crontab;
 pub(crate) mod data;
 pub(crate) mod kubernetes;
+pub(crate) mod nginx;
 pub(crate) mod plain;
 pub(crate) mod platforms;
 pub(crate) mod script;

@@ -113,6 +113,11 @@ pub(crate) fn dotenv(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Strin
             found.push(entry(file, index + 1, name, Fate::Changed, &reason, None));
             continue;
         }
+        if draft.passwords.contains(name) && !draft.declares(name) {
+            let reason = "a password of a data service, which Slipway makes itself";
+            found.push(entry(file, index + 1, name, Fate::Changed, reason, None));
+            continue;
+        }
         let credentials = text::is_secret(value) || (value.contains("://") && value.contains('@'));
         if text::is_secret_name(name) || credentials {
             draft.variable(name, None, true);
@@ -137,7 +142,16 @@ pub(crate) fn dotenv(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, Strin
 #[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
 pub(crate) fn dockerfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let dir = folder(file);
-    let name = described(draft, &dir).unwrap_or_else(|| {
+    let named = draft.names("service").into_iter().find(|name| {
+        draft.section("service", name).get("dockerfile").and_then(toml::Value::as_str) == Some(file.name.as_str())
+    });
+    if named.is_none() && draft.dockerfiles.contains(&file.name) {
+        let reason = "it builds what Slipway's edge, a job or a migration takes the place of";
+        let lines = file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
+        let first = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
+        return Ok(lines.map(|(at, line)| entry(file, at + 1, &first(line), Fate::Changed, reason, None)).collect());
+    }
+    let name = named.or_else(|| described(draft, &dir)).unwrap_or_else(|| {
         let last = dir.rsplit('/').next().unwrap_or_default();
         let name = label(if dir == "." { "web" } else { last }, "web");
         let section = draft.section("service", &name);

@@ -75,10 +75,10 @@ pub(crate) fn kamal(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String
 fn environment(service: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let (clear, secret) = (at.find("clear"), at.find("secret"));
     if clear.is_none() && secret.is_none() {
-        compose::environment(("service", service), at, draft);
+        compose::environment::read(("service", service), at, draft);
     }
     if let Some(clear) = clear {
-        compose::environment(("service", service), &clear, draft);
+        compose::environment::read(("service", service), &clear, draft);
     }
     for at in secret.map(|secret| secret.items()).unwrap_or_default() {
         let Some(text) = at.text() else { continue };
@@ -225,7 +225,7 @@ pub(crate) fn fly(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> 
                     builder.refused("write `build`, or a Dockerfile");
                 }
             }
-            "env" => compose::environment(("service", web), &at, draft),
+            "env" => compose::environment::read(("service", web), &at, draft),
             "http_service" | "services" => {
                 for at in if at.entries().is_empty() { at.items() } else { vec![at.clone()] } {
                     service(web, &at, draft);

@@ -1,7 +1,7 @@
 //! Programs as compose services: long-running ones start by themselves, the others wait in a profile.
 
 use serde_json::{Map, Value, json};
-use stack::{DatabaseEngine, Health, Kind, Migrations, ResourceRef, Source};
+use stack::{DatabaseEngine, Kind, Migrations, ResourceRef, Source};
 
 use super::{
     addresses::{Compose, host},
@@ -21,9 +21,11 @@ fn build(input: &Input, name: &str, source: &Source) -> (Option<String>, Value) 
         Source::Image(image) => (Some(image.clone()), Value::Null),
         Source::Dockerfile { file, context } => {
             // compose looks for the Dockerfile from the context
-            let up = if context == "." { String::new() } else { "../".repeat(context.split('/').count()) };
+            let below = file.strip_prefix(&format!("{context}/")).map(str::to_owned);
+            let up = || "../".repeat(if context == "." { 0 } else { context.split('/').count() });
+            let dockerfile = below.unwrap_or_else(|| format!("{}{file}", up()));
             let context = if context == "." { project.clone() } else { format!("{project}/{context}") };
-            (Some(input.image(name)), json!({ "context": context, "dockerfile": format!("{up}{file}") }))
+            (Some(input.image(name)), json!({ "context": context, "dockerfile": dockerfile }))
         }
         Source::Folder(_) => (
             Some(input.image(name)),
@@ -32,8 +34,8 @@ fn build(input: &Input, name: &str, source: &Source) -> (Option<String>, Value) 
     }
 }
 
-fn health(port: Option<u16>, health: Option<&Health>) -> Value {
-    let (Some(port), Some(health)) = (port, health) else { return Value::Null };
+fn health(service: &stack::Service) -> Value {
+    let (Some(port), Some(health)) = (service.port, service.health.as_ref()) else { return Value::Null };
     let path = &health.path;
     // whatever the image has: wget, curl or node
     let ask = format!(
@@ -45,7 +47,7 @@ fn health(port: Option<u16>, health: Option<&Health>) -> Value {
         "interval": health.every.to_string(),
         "timeout": health.timeout.to_string(),
         "retries": health.down,
-        "start_period": "60s",
+        "start_period": service.start.to_string(),
         "start_interval": "1s",
     })
 }
@@ -83,6 +85,11 @@ pub(crate) fn depends(input: &Input, needs: &[&ResourceRef], migrated: bool) -> 
     if depends.is_empty() { Value::Null } else { depends.into() }
 }
 
+/// A command line as words; compose fills in nothing.
+fn command(run: &str) -> Value {
+    crate::dockerfile::arguments(run).into_iter().map(|word| word.replace('$', "$$")).collect()
+}
+
 fn environment(env: &[(String, binding::Value)]) -> Value {
     let map: Map<String, Value> = env.iter().map(|(name, value)| (name.clone(), interpolated(value))).collect();
     if map.is_empty() { Value::Null } else { map.into() }
@@ -101,8 +108,7 @@ pub(crate) fn add(
         recipe = Value::Null;
     }
     let folder = matches!(source, Source::Folder(_)) && program.kind == Kind::Service;
-    let command =
-        program.run().filter(|_| !folder).map(|run| json!(crate::dockerfile::arguments(&run.replace('$', "$$"))));
+    let command = program.run().filter(|_| !folder).map(command);
     let long = program.kind == Kind::Service;
     let service = program.host.map(|(_, service)| service).filter(|_| long);
     let program_size = program.size();
@@ -146,7 +152,7 @@ pub(crate) fn add(
         "init": true,
         "environment": environment(env),
         "depends_on": depends(input, &program.needs(), true),
-        "healthcheck": service.map(|service| health(service.port, service.health.as_ref())),
+        "healthcheck": service.map(health),
         "stop_grace_period": service.map(|service| (service.drain.0 + service.stop.0).as_secs()).map(|s| format!("{s}s")),
         "expose": service.and_then(|service| service.port).map(|port| vec![port.to_string()]),
         "networks": if long { json!(["front", "back"]) } else { json!(["back"]) },
@@ -182,7 +188,7 @@ fn migration_runs(input: &Input, need: &ResourceRef) -> Option<Value> {
                 Source::Image(image) => image.clone(),
                 _ => input.image(name.as_str()),
             };
-            Some(json!({ "image": image, "command": crate::dockerfile::arguments(run) }))
+            Some(json!({ "image": image, "command": command(run) }))
         }
     }
 }

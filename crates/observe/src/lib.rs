@@ -3,6 +3,7 @@
 //! This room looks and judges. It never starts, stops or changes anything, and keeps nothing.
 //!
 //! - [`probe`]: ask one instance, and turn answers into a verdict that does not flap.
+//! - [`answer`]: ask an address as a visitor does.
 //! - [`health`]: the report an application gives of itself, and the rules behind its status.
 //! - [`process`]: memory, CPU time and state of a process, of a group, of the host.
 //!
@@ -14,6 +15,7 @@
 //! assert_eq!(verdict.record(true), Some(Change::Up));
 //! ```
 
+pub mod answer;
 pub mod health;
 pub mod probe;
 pub mod process;

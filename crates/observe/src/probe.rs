@@ -8,7 +8,11 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::Instant,
+};
 
 /// Bytes of an answer that are read at most; what a health endpoint has to say fits well into it.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -78,6 +82,14 @@ async fn exchange(address: SocketAddr, path: Option<&str>) -> Result<(), ProbeFa
         .body(Empty::<Bytes>::new())
         .map_err(|_| ProbeFailure::Broken(format!("`{path}` is not a path that can be asked for")))?;
 
+    over(stream, request).await
+}
+
+/// Asks over an open connection.
+pub(crate) async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Request<Empty<Bytes>>,
+) -> Result<(), ProbeFailure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
@@ -125,7 +137,7 @@ fn excerpt(body: &[u8]) -> String {
 }
 
 /// An I/O error as a person says it: `connection refused`, not `Connection refused (os error 111)`.
-fn plain(error: &io::Error) -> String {
+pub(crate) fn plain(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_lowercase()
 }

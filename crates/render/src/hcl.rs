@@ -8,31 +8,81 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
 
-/// A block: its words (`resource "aws_vpc" "main"`), and what is in it.
-pub(crate) fn block(words: &[&str], body: &Value) -> String {
-    let mut text = String::new();
-    let (kind, labels) = words.split_first().unwrap_or((&"locals", &[]));
-    text.push_str(kind);
-    for label in labels {
-        let _ = write!(text, " \"{label}\"");
+/// A key that leaves a line empty.
+pub(crate) const GAP: &str = "\n";
+
+/// A block as it stands in a file: comments above it, its words (`resource "aws_vpc" "main"`), and what is in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    /// Lines above it, each a comment.
+    pub(crate) about: Vec<String>,
+    /// Its kind and labels; none when there is only a comment.
+    pub(crate) words: Vec<String>,
+    /// What is in it.
+    pub(crate) body: Value,
+}
+
+impl Block {
+    /// Nothing but comments.
+    pub(crate) fn comment(lines: &[&str]) -> Self {
+        let about = lines.iter().map(|line| (*line).to_owned()).collect();
+        Self { about, words: Vec::new(), body: Value::Null }
     }
-    write_block(&mut text, body, 0);
-    text
+
+    /// With one more comment above it.
+    pub(crate) fn about(mut self, line: impl Into<String>) -> Self {
+        self.about.push(line.into());
+        self
+    }
+
+    /// As expressions call it: `aws_vpc.main`, `data.aws_region.current`; `None` for what is neither of the two.
+    pub(crate) fn address(&self) -> Option<String> {
+        match self.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            ["resource", kind, name] => Some(format!("{kind}.{name}")),
+            ["data", kind, name] => Some(format!("data.{kind}.{name}")),
+            _ => None,
+        }
+    }
+
+    /// Its text.
+    pub(crate) fn write(&self) -> String {
+        let mut text = String::new();
+        for line in &self.about {
+            let _ = writeln!(text, "# {line}");
+        }
+        let Some((kind, labels)) = self.words.split_first() else { return text };
+        text.push_str(kind);
+        for label in labels {
+            let _ = write!(text, " \"{label}\"");
+        }
+        write_block(&mut text, &self.body, 0);
+        text
+    }
+}
+
+/// A block: its words (`resource "aws_vpc" "main"`), and what is in it.
+pub(crate) fn block(words: &[&str], body: Value) -> Block {
+    Block { about: Vec::new(), words: words.iter().map(|word| (*word).to_owned()).collect(), body }
 }
 
 /// `resource "TYPE" "NAME"`.
-pub(crate) fn resource(kind: &str, name: &str, body: &Value) -> String {
+pub(crate) fn resource(kind: &str, name: &str, body: Value) -> Block {
     block(&["resource", kind, name], body)
 }
 
 /// `data "TYPE" "NAME"`.
-pub(crate) fn data(kind: &str, name: &str, body: &Value) -> String {
+pub(crate) fn data(kind: &str, name: &str, body: Value) -> Block {
     block(&["data", kind, name], body)
 }
 
 /// A text in which `${` and `%{` mean themselves.
 pub(crate) fn plain(text: &str) -> String {
     text.replace("${", "$${").replace("%{", "%%{")
+}
+
+/// The text of a file of blocks.
+pub(crate) fn document(blocks: &[Block]) -> String {
+    blocks.iter().map(Block::write).collect::<Vec<_>>().join("\n")
 }
 
 /// Attributes at the top of a file, as in a file of variables.
@@ -72,6 +122,9 @@ fn attributes(text: &mut String, body: &Map<String, Value>, depth: usize) {
             flush(text, &mut rows, depth, "");
             indent(text, depth);
             let _ = writeln!(text, "# {comment}");
+        } else if key == GAP {
+            flush(text, &mut rows, depth, "");
+            text.push('\n');
         } else if let Some(kind) = key.strip_suffix(" {}") {
             flush(text, &mut rows, depth, "");
             let list = match value {
@@ -219,21 +272,24 @@ mod tests {
 
     #[test]
     fn a_block_is_laid_out_as_terraform_does() {
-        insta::assert_snapshot!(resource(
-            "aws_vpc",
-            "main",
-            &json!({
-                "cidr_block": "10.0.0.0/16",
-                "enable_dns_support": true,
-                "# why": null,
-                "name": "= var.name",
-                "gone": null,
-                "path": plain("${HOME}"),
-                "joined": "${var.a}-${aws_x.y[\"b\"].id}",
-                "policy": { "jsonencode()": { "Version": "2012-10-17", "a/b": [1, 2] } },
-                "rule {}": [{ "port": 80 }, { "port": 443, "inner {}": {} }],
-                "tags": { "Name": "a", "Longer": "b" },
-            })
-        ));
+        insta::assert_snapshot!(
+            resource(
+                "aws_vpc",
+                "main",
+                json!({
+                    "cidr_block": "10.0.0.0/16",
+                    "enable_dns_support": true,
+                    "# why": null,
+                    "name": "= var.name",
+                    "gone": null,
+                    "path": plain("${HOME}"),
+                    "joined": "${var.a}-${aws_x.y[\"b\"].id}",
+                    "policy": { "jsonencode()": { "Version": "2012-10-17", "a/b": [1, 2] } },
+                    "rule {}": [{ "port": 80 }, { "port": 443, "inner {}": {} }],
+                    "tags": { "Name": "a", "Longer": "b" },
+                })
+            )
+            .write()
+        );
     }
 }

@@ -176,7 +176,7 @@ fn restore(text: &mut String, resolved: &Resolved) {
                     "2. Restore beside it, to a moment before the mishap: `{command}`.\n\
                      3. Wait: `aws rds wait {} --{} {own}-restored`.\n\
                      4. Look into it with psql, then rename: the old one to `{own}-broken`, the restored one to `{own}`.\n\
-                     5. `terraform plan -var-file={}.tfvars` must want no change.",
+                     5. `terraform plan -var-file=environments/{}.tfvars` must want no change.",
                     if serverless { "db-cluster-available" } else { "db-instance-available" },
                     if serverless { "db-cluster-identifier" } else { "db-instance-identifier" },
                     resolved.name

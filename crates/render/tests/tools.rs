@@ -17,6 +17,8 @@ mod provider;
 mod stacks;
 #[path = "tools/terraform.rs"]
 mod terraform;
+#[path = "tools/terraform_modules.rs"]
+mod terraform_modules;
 
 use std::fmt::Write as _;
 
@@ -150,7 +152,7 @@ fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
     let provider = Provider::get();
     for (stack, environment) in CLOUDS {
         let bench = Bench::render(stack, environment, Target::Terraform);
-        run(kept::terraform().args(["fmt", "-check", "-diff"]).current_dir(bench.folder()));
+        run(kept::terraform().args(["fmt", "-check", "-diff", "-recursive"]).current_dir(bench.folder()));
         let wrong = terraform::check(&provider, bench.folder());
         assert!(wrong.is_empty(), "{stack} {environment}: {wrong:#?}");
     }
@@ -178,15 +180,16 @@ fn every_kind_of_mistake_in_terraform_is_found() {
 fn the_old_terraform_formats_like_the_new() {
     let format = |bench: &Bench| {
         let mut old = std::process::Command::new(kept::old_terraform());
-        old.args(["fmt", "-check", "-diff"]).env("CHECKPOINT_DISABLE", "1").current_dir(bench.folder());
+        old.args(["fmt", "-check", "-diff", "-recursive"]).env("CHECKPOINT_DISABLE", "1").current_dir(bench.folder());
         old
     };
     for (stack, environment) in CLOUDS {
         run(&mut format(&Bench::render(stack, environment, Target::Terraform)));
     }
     let bench = Bench::render("jamdung", "production", Target::Terraform);
-    let text = std::fs::read_to_string(bench.path("alarms.tf")).expect("rendered");
-    std::fs::write(bench.path("alarms.tf"), text.replacen("  name = ", "  name  = ", 1)).expect("written");
+    let alarms = bench.path("modules/alarms/main.tf");
+    let text = std::fs::read_to_string(&alarms).expect("rendered");
+    std::fs::write(alarms, text.replacen("  name = ", "  name  = ", 1)).expect("written");
     assert!(!format(&bench).output().expect("it runs").status.success(), "the difference is not seen");
 }
 

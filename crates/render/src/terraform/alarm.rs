@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stack::{AlarmRule, Comparison, MetricUnit};
 
 use super::cloud::{Cloud, Shape, label};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
 /// A series of CloudWatch: namespace, metric, statistic, dimensions.
 pub(crate) struct Series {
@@ -81,7 +81,7 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
         }
         "db.connections" | "db.latency" | "db.lag" | "db.size" => {
             for (name, database) in cloud.databases() {
-                let serverless = super::data::serverless(database);
+                let serverless = super::database::serverless(database);
                 let metric = match metric {
                     "db.connections" => "DatabaseConnections",
                     "db.latency" => "ReadLatency",
@@ -142,7 +142,7 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
                 "DaysToExpiry",
                 "Minimum",
                 "certificate",
-                json!({ "CertificateArn": "= aws_acm_certificate.main.arn" }),
+                json!({ "CertificateArn": "= aws_acm_certificate_validation.main.certificate_arn" }),
             ));
         }
         _ => {}
@@ -150,16 +150,16 @@ pub(crate) fn of(cloud: &Cloud<'_>, metric: &str) -> Vec<Series> {
     found
 }
 
-pub(crate) fn alarms(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn alarms(cloud: &Cloud<'_>) -> Vec<Block> {
     if cloud.stack.alarms.is_empty() {
         return Vec::new();
     }
     let mut blocks = vec![
-        hcl::resource("aws_sns_topic", "alarms", &json!({ "name": "${local.name}-alarms" })),
+        hcl::resource("aws_sns_topic", "alarms", json!({ "name": "${local.name}-alarms" })),
         hcl::resource(
             "aws_sns_topic_policy",
             "alarms",
-            &json!({
+            json!({
                 "arn": "= aws_sns_topic.alarms.arn",
                 "policy": super::role::policy(&[json!({
                     "Effect": "Allow", "Principal": { "Service": "cloudwatch.amazonaws.com" }, "Action": "sns:Publish", "Resource": "= aws_sns_topic.alarms.arn",
@@ -169,7 +169,7 @@ pub(crate) fn alarms(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_sns_topic_subscription",
             "alarms",
-            &json!({
+            json!({
                 "count": "= var.alarm_email == \"\" ? 0 : 1",
                 "topic_arn": "= aws_sns_topic.alarms.arn", "protocol": "email", "endpoint": "= var.alarm_email",
             }),
@@ -179,20 +179,21 @@ pub(crate) fn alarms(cloud: &Cloud<'_>) -> Vec<String> {
         let Ok(rule) = text.parse::<AlarmRule>() else { continue };
         let series = of(cloud, rule.metric);
         if series.is_empty() {
-            blocks.push(format!(
-                "# {name}: {text}\n# CloudWatch does not count it; slipway and Prometheus do (render prometheus)\n"
-            ));
+            blocks.push(Block::comment(&[
+                &format!("{name}: {text}"),
+                "CloudWatch does not count it; slipway and Prometheus do (render prometheus)",
+            ]));
         }
         let several = series.len() > 1;
         for one in series {
             let own = if several { format!("{}_{}", label(name), label(&one.of)) } else { label(name) };
-            blocks.push(format!("# {name}: {text}\n{}", alarm(cloud, &own, name.as_str(), &rule, &one)));
+            blocks.push(alarm(cloud, &own, name.as_str(), &rule, &one).about(format!("{name}: {text}")));
         }
     }
     blocks
 }
 
-fn alarm(cloud: &Cloud<'_>, own: &str, name: &str, rule: &AlarmRule, series: &Series) -> String {
+fn alarm(cloud: &Cloud<'_>, own: &str, name: &str, rule: &AlarmRule, series: &Series) -> Block {
     let sign = match rule.comparison {
         Comparison::Above => "GreaterThanThreshold",
         Comparison::AtLeast => "GreaterThanOrEqualToThreshold",
@@ -235,7 +236,7 @@ fn alarm(cloud: &Cloud<'_>, own: &str, name: &str, rule: &AlarmRule, series: &Se
             queries.push(query("errors", series));
             queries.extend(all.first().map(|all| query("requests", all)));
             body["metric_query {}"] = queries.into();
-            return hcl::resource("aws_cloudwatch_metric_alarm", own, &body);
+            return hcl::resource("aws_cloudwatch_metric_alarm", own, body);
         }
         ("backup.age", _) => common("LessThanThreshold", json!(1), "breaching"),
         ("http.latency" | "http.latency.p50" | "http.latency.p95" | "http.latency.p99", _)
@@ -261,7 +262,7 @@ fn alarm(cloud: &Cloud<'_>, own: &str, name: &str, rule: &AlarmRule, series: &Se
     if series.dimensions.as_object().is_some_and(|map| !map.is_empty()) {
         body["dimensions"] = series.dimensions.clone();
     }
-    hcl::resource("aws_cloudwatch_metric_alarm", own, &body)
+    hcl::resource("aws_cloudwatch_metric_alarm", own, body)
 }
 
 /// A share of the most connections: what the stack sets, else what RDS gives this class of machine.

@@ -7,7 +7,10 @@ use super::{
     balancer,
     cloud::{Cloud, Shape, flag, label, number, text, texts},
 };
-use crate::{hcl, honours};
+use crate::{
+    hcl::{self, Block},
+    honours,
+};
 
 fn gateway<'c>(cloud: &'c Cloud<'_>, kind: &str) -> Option<(&'c ResourceName, &'c Extra)> {
     let fits = matches!(cloud.shape, Shape::Fargate | Shape::Lambda);
@@ -63,7 +66,7 @@ fn origins(cloud: &Cloud<'_>, route: &Route) -> Vec<String> {
     origins
 }
 
-pub(crate) fn gateways(cloud: &Cloud<'_>, problems: &mut Problems) -> Vec<String> {
+pub(crate) fn gateways(cloud: &Cloud<'_>, problems: &mut Problems) -> Vec<Block> {
     if let Some((name, extra)) = gateway(cloud, "rest") {
         return rest_api(cloud, name, extra);
     }
@@ -78,7 +81,7 @@ pub(crate) fn gateways(cloud: &Cloud<'_>, problems: &mut Problems) -> Vec<String
     http_api(cloud, extra)
 }
 
-fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
+fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<Block> {
     if cloud.shape != Shape::Lambda {
         return Vec::new();
     }
@@ -87,7 +90,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
     let mut blocks = vec![hcl::resource(
         "aws_apigatewayv2_api",
         "main",
-        &json!({
+        json!({
             "name": "= local.name",
             "protocol_type": "HTTP",
             "# only by its own name: the default one would go around its certificate": null,
@@ -106,7 +109,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_apigatewayv2_authorizer",
             "main",
-            &json!({
+            json!({
                 "api_id": "= aws_apigatewayv2_api.main.id",
                 "name": "people",
                 "authorizer_type": "JWT",
@@ -126,7 +129,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_apigatewayv2_integration",
                 &own,
-                &json!({
+                json!({
                     "api_id": "= aws_apigatewayv2_api.main.id",
                     "integration_type": "AWS_PROXY",
                     "integration_uri": format!("= aws_lambda_alias.{own}.invoke_arn"),
@@ -136,7 +139,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_lambda_permission",
                 &own,
-                &json!({
+                json!({
                     "function_name": format!("= aws_lambda_function.{own}.function_name"),
                     "qualifier": format!("= aws_lambda_alias.{own}.name"),
                     "action": "lambda:InvokeFunction",
@@ -155,7 +158,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_apigatewayv2_route",
                 &format!("r{}", if path.path == "/" { String::from("_default") } else { format!("_{name}") }),
-                &json!({
+                json!({
                     "api_id": "= aws_apigatewayv2_api.main.id",
                     "route_key": key,
                     "target": format!("integrations/${{aws_apigatewayv2_integration.{own}.id}}"),
@@ -166,7 +169,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
         }
     }
     let throttle = throttle(extra);
-    blocks.push(hcl::resource("aws_apigatewayv2_stage", "main", &json!({
+    blocks.push(hcl::resource("aws_apigatewayv2_stage", "main", json!({
         "api_id": "= aws_apigatewayv2_api.main.id",
         "name": "$default",
         "auto_deploy": true,
@@ -182,7 +185,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_apigatewayv2_domain_name",
             &own,
-            &json!({
+            json!({
                 "domain_name": route.host,
                 "domain_name_configuration {}": {
                     "certificate_arn": "= aws_acm_certificate_validation.main.certificate_arn",
@@ -194,7 +197,7 @@ fn http_api(cloud: &Cloud<'_>, extra: &Extra) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_apigatewayv2_api_mapping",
             &own,
-            &json!({
+            json!({
                 "api_id": "= aws_apigatewayv2_api.main.id",
                 "domain_name": format!("= aws_apigatewayv2_domain_name.{own}.id"),
                 "stage": "= aws_apigatewayv2_stage.main.id",
@@ -237,7 +240,7 @@ fn passed(host: &str, path: &str, secured: bool) -> Value {
     json!({ "x-amazon-apigateway-any-method": method })
 }
 
-fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String> {
+fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<Block> {
     let routes = routes(cloud, extra);
     let pool = text(extra, "identity").and_then(|text| text.strip_prefix("identity.")).map(label);
     let mut paths = Map::new();
@@ -266,7 +269,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
         hcl::resource(
             "aws_api_gateway_rest_api",
             "main",
-            &json!({
+            json!({
                 "name": "= local.name",
                 "description": about,
                 "disable_execute_api_endpoint": true,
@@ -277,7 +280,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
         hcl::resource(
             "aws_api_gateway_deployment",
             "main",
-            &json!({
+            json!({
                 "rest_api_id": "= aws_api_gateway_rest_api.main.id",
                 "triggers": { "body": "= sha1(aws_api_gateway_rest_api.main.body)" },
                 "lifecycle {}": { "create_before_destroy": true },
@@ -286,7 +289,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
         hcl::resource(
             "aws_api_gateway_stage",
             "main",
-            &json!({
+            json!({
                 "rest_api_id": "= aws_api_gateway_rest_api.main.id",
                 "deployment_id": "= aws_api_gateway_deployment.main.id",
                 "stage_name": "= var.environment",
@@ -299,7 +302,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
     blocks.push(hcl::resource(
         "aws_api_gateway_method_settings",
         "main",
-        &json!({
+        json!({
             "rest_api_id": "= aws_api_gateway_rest_api.main.id",
             "stage_name": "= aws_api_gateway_stage.main.stage_name",
             "method_path": "*/*",
@@ -318,7 +321,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
         blocks.push(hcl::resource(
             "aws_api_gateway_domain_name",
             &own,
-            &json!({
+            json!({
                 "domain_name": route.host,
                 "regional_certificate_arn": "= aws_acm_certificate_validation.main.certificate_arn",
                 "security_policy": "TLS_1_2",
@@ -328,7 +331,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
         blocks.push(hcl::resource(
             "aws_api_gateway_base_path_mapping",
             &own,
-            &json!({
+            json!({
                 "api_id": "= aws_api_gateway_rest_api.main.id",
                 "stage_name": "= aws_api_gateway_stage.main.stage_name",
                 "domain_name": format!("= aws_api_gateway_domain_name.{own}.domain_name"),
@@ -340,7 +343,7 @@ fn rest_api(cloud: &Cloud<'_>, name: &ResourceName, extra: &Extra) -> Vec<String
             blocks.push(hcl::resource(
                 "aws_api_gateway_gateway_response",
                 &kind.to_ascii_lowercase(),
-                &json!({
+                json!({
                     "rest_api_id": "= aws_api_gateway_rest_api.main.id",
                     "response_type": kind,
                     "response_parameters": { "gatewayresponse.header.Vary": "'Origin'" },

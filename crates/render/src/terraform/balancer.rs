@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stack::{Health, Kind, ResourceName};
 
 use super::cloud::{Cloud, Shape, flag, label, text};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
 /// Whether a route leads to a service.
 pub(crate) fn routed(cloud: &Cloud<'_>, name: &ResourceName) -> bool {
@@ -31,11 +31,11 @@ fn check(health: Option<&Health>) -> Value {
     })
 }
 
-fn group(own: &str, port: u16, kind: &str, health: &Value, sticky: bool, drain: u64) -> String {
+fn group(own: &str, port: u16, kind: &str, health: &Value, sticky: bool, drain: u64) -> Block {
     hcl::resource(
         "aws_lb_target_group",
         own,
-        &json!({
+        json!({
             "name_prefix": format!("{:.6}", own.replace('_', "")),
             "port": port,
             "protocol": "HTTP",
@@ -56,7 +56,7 @@ fn sticky(cloud: &Cloud<'_>, name: Option<&ResourceName>) -> bool {
     by_route || cloud.extras(Kind::Gateway).any(|(_, extra)| flag(extra, "sticky"))
 }
 
-pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<Block> {
     if !wanted(cloud) {
         return Vec::new();
     }
@@ -64,7 +64,7 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_lb",
             "main",
-            &json!({
+            json!({
                 "name": "= substr(local.name, 0, 32)",
                 "load_balancer_type": "application",
                 "subnets": "= aws_subnet.public[*].id",
@@ -78,7 +78,7 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_lb_listener",
             "http",
-            &json!({
+            json!({
                 "load_balancer_arn": "= aws_lb.main.arn",
                 "port": 80,
                 "protocol": "HTTP",
@@ -98,7 +98,7 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_lb_listener",
         "https",
-        &json!({
+        json!({
             "load_balancer_arn": "= aws_lb.main.arn",
             "port": 443,
             "protocol": "HTTPS",
@@ -125,7 +125,7 @@ pub(crate) fn balancer(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn machine_group(cloud: &Cloud<'_>) -> Vec<String> {
+fn machine_group(cloud: &Cloud<'_>) -> Vec<Block> {
     let service = cloud.stack.services.values().find_map(|service| service.health.as_ref());
     let mut health = check(service);
     // every host's own edge answers with the report of the whole host
@@ -137,7 +137,7 @@ fn machine_group(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_lb_target_group_attachment",
             "machines",
-            &json!({
+            json!({
                 "count": "= var.machines",
                 "target_group_arn": "= aws_lb_target_group.machines.arn",
                 "target_id": "= aws_instance.host[count.index].id",
@@ -152,7 +152,7 @@ pub(crate) fn origin(host: &str) -> String {
     format!("origin-{}", host.trim_start_matches("*."))
 }
 
-fn rules(cloud: &Cloud<'_>) -> Vec<String> {
+fn rules(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut priority = 0;
     for route in &cloud.stack.routes {
@@ -173,7 +173,7 @@ fn rules(cloud: &Cloud<'_>) -> Vec<String> {
                 vec![path.path.clone(), format!("{}/*", path.path)]
             };
             conditions.push(json!({ "path_pattern {}": { "values": patterns } }));
-            blocks.push(hcl::resource("aws_lb_listener_rule", &own, &json!({
+            blocks.push(hcl::resource("aws_lb_listener_rule", &own, json!({
                 "listener_arn": "= aws_lb_listener.https.arn",
                 "priority": priority,
                 "action {}": { "type": "forward", "target_group_arn": format!("= aws_lb_target_group.{}.arn", label(&path.to.name)) },
@@ -182,7 +182,7 @@ fn rules(cloud: &Cloud<'_>) -> Vec<String> {
         }
         if !route.redirect_from.is_empty() && route.paths.iter().all(|path| path.to.kind == Kind::Service) {
             priority += 10;
-            blocks.push(hcl::resource("aws_lb_listener_rule", &format!("r{priority}"), &json!({
+            blocks.push(hcl::resource("aws_lb_listener_rule", &format!("r{priority}"), json!({
                 "listener_arn": "= aws_lb_listener.https.arn",
                 "priority": priority,
                 "action {}": { "type": "redirect", "redirect {}": { "host": route.host, "status_code": "HTTP_301" } },

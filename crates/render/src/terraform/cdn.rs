@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stack::{Extra, Kind, ResourceRef};
 
 use super::cloud::{Cloud, flag, label, seconds, text, texts};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
 /// One distribution: its own name, what it caches, what it answers for, its words.
 pub(crate) struct Distribution<'c> {
@@ -49,7 +49,7 @@ pub(crate) fn all<'c>(cloud: &'c Cloud<'_>) -> Vec<Distribution<'c>> {
     found
 }
 
-pub(crate) fn distributions(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn distributions(cloud: &Cloud<'_>) -> Vec<Block> {
     let all = all(cloud);
     let mut blocks = Vec::new();
     if all.is_empty() {
@@ -58,14 +58,14 @@ pub(crate) fn distributions(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_cloudfront_origin_access_control",
         "main",
-        &json!({
+        json!({
             "name": "= local.name",
             "origin_access_control_origin_type": "s3",
             "signing_behavior": "always",
             "signing_protocol": "sigv4",
         }),
     ));
-    blocks.push(hcl::resource("aws_cloudfront_response_headers_policy", "main", &json!({
+    blocks.push(hcl::resource("aws_cloudfront_response_headers_policy", "main", json!({
         "name": "= local.name",
         "security_headers_config {}": {
             "strict_transport_security {}": { "access_control_max_age_sec": 31_536_000, "override": false },
@@ -88,7 +88,7 @@ fn bucket_of(to: &ResourceRef) -> String {
     if to.kind == Kind::Site { format!("site_{}", label(&to.name)) } else { label(&to.name) }
 }
 
-fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
+fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<Block> {
     let own = &one.own;
     let bucket = bucket_of(&one.to);
     let site = cloud.stack.sites.get(&one.to.name).filter(|_| one.to.kind == Kind::Site);
@@ -104,7 +104,7 @@ fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
     let function = !one.redirects.is_empty();
     if function {
         let names: Vec<String> = one.redirects.iter().map(|name| format!("'{name}'")).collect();
-        blocks.push(hcl::resource("aws_cloudfront_function", own, &json!({
+        blocks.push(hcl::resource("aws_cloudfront_function", own, json!({
             "name": format!("${{local.name}}-{}-redirect", own.replace('_', "-")),
             "runtime": "cloudfront-js-2.0",
             "publish": true,
@@ -117,7 +117,7 @@ fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_cloudfront_cache_policy",
         own,
-        &json!({
+        json!({
             "name": format!("${{local.name}}-{}", own.replace('_', "-")),
             "# Cache-Control of each file decides; this is where it ends": null,
             "min_ttl": 0,
@@ -137,7 +137,7 @@ fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
         .filter(|_| spa)
         .map(|code| json!({ "error_code": code, "response_code": 200, "response_page_path": "/index.html", "error_caching_min_ttl": 10 }))
         .collect();
-    blocks.push(hcl::resource("aws_cloudfront_distribution", own, &json!({
+    blocks.push(hcl::resource("aws_cloudfront_distribution", own, json!({
         "enabled": true,
         "comment": format!("{} of ${{local.name}}", one.to),
         "aliases": one.names,
@@ -172,7 +172,7 @@ fn distribution(cloud: &Cloud<'_>, one: &Distribution<'_>) -> Vec<String> {
             "minimum_protocol_version": "TLSv1.2_2021",
         },
     })));
-    blocks.push(hcl::resource("aws_s3_bucket_policy", &bucket, &json!({
+    blocks.push(hcl::resource("aws_s3_bucket_policy", &bucket, json!({
         "bucket": format!("= aws_s3_bucket.{bucket}.id"),
         "policy": super::role::policy(&[
             json!({

@@ -7,9 +7,9 @@ use super::{
     alarm,
     cloud::{Cloud, label, texts},
 };
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn dashboards(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn dashboards(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, extra) in cloud.extras(Kind::Dashboard) {
         let mut widgets = Vec::new();
@@ -34,7 +34,7 @@ pub(crate) fn dashboards(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_cloudwatch_dashboard",
             &label(name),
-            &json!({
+            json!({
                 "dashboard_name": format!("${{local.name}}-{name}"),
                 "dashboard_body": { "jsonencode()": { "start": "-PT6H", "widgets": widgets } },
             }),

@@ -9,7 +9,10 @@ use super::{
     api, balancer, cdn,
     cloud::{Cloud, Shape, label, text, texts},
 };
-use crate::hcl;
+use crate::hcl::{self, Block};
+
+/// What a distribution is to Terraform.
+const DISTRIBUTION: &str = "aws_cloudfront_distribution";
 
 /// The zone of a name: one of the stack's, else its last two labels.
 fn zone(cloud: &Cloud<'_>, name: &str) -> String {
@@ -52,7 +55,7 @@ fn certified(cloud: &Cloud<'_>) -> Vec<String> {
     names
 }
 
-pub(crate) fn names(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn names(cloud: &Cloud<'_>) -> Vec<Block> {
     let names = certified(cloud);
     if names.is_empty() || cloud.shape == Shape::Cluster {
         return Vec::new();
@@ -63,20 +66,15 @@ pub(crate) fn names(cloud: &Cloud<'_>) -> Vec<String> {
     let zone_of: Map<String, Value> =
         names.iter().map(|name| (name.clone(), zone(cloud, name.trim_start_matches("*.")).into())).collect();
     let mut blocks = vec![
-        "# the zones are there already: registering a domain makes one\n".to_owned()
-            + &hcl::data(
-                "aws_route53_zone",
-                "all",
-                &json!({ "for_each": { "toset()": zones }, "name": "= each.value" }),
-            ),
-        hcl::block(&["locals"], &json!({ "zone_of": zone_of })),
+        hcl::data("aws_route53_zone", "all", json!({ "for_each": { "toset()": zones }, "name": "= each.value" }))
+            .about("the zones are there already: registering a domain makes one"),
+        hcl::block(&["locals"], json!({ "zone_of": zone_of })),
     ];
     blocks.extend(certificates(cloud, &names));
-    blocks.extend(records(cloud));
     blocks
 }
 
-fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
+fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<Block> {
     let body = |provider: Option<&str>| {
         json!({
             "provider": provider.map(|provider| format!("= {provider}")),
@@ -90,7 +88,7 @@ fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
         hcl::resource(
             "aws_acm_certificate_validation",
             own,
-            &json!({
+            json!({
                 "provider": provider.map(|provider| format!("= {provider}")),
                 "certificate_arn": format!("= aws_acm_certificate.{own}.arn"),
                 "validation_record_fqdns": "= [for record in aws_route53_record.proof : record.fqdn]",
@@ -98,11 +96,11 @@ fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
         )
     };
     let mut blocks = vec![
-        hcl::resource("aws_acm_certificate", "main", &body(None)),
+        hcl::resource("aws_acm_certificate", "main", body(None)),
         hcl::resource(
             "aws_route53_record",
             "proof",
-            &json!({
+            json!({
                 "for_each": "= { for option in aws_acm_certificate.main.domain_validation_options : option.domain_name => option }",
                 "zone_id": "= data.aws_route53_zone.all[local.zone_of[each.key]].zone_id",
                 "name": "= each.value.resource_record_name",
@@ -117,8 +115,8 @@ fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
     ];
     if !cdn::all(cloud).is_empty() {
         blocks.push(
-            "# the same proof serves the certificate in CloudFront's own region\n".to_owned()
-                + &hcl::resource("aws_acm_certificate", "global", &body(Some("aws.global"))),
+            hcl::resource("aws_acm_certificate", "global", body(Some("aws.global")))
+                .about("the same proof serves the certificate in CloudFront's own region"),
         );
         blocks.push(validated("global", Some("aws.global")));
     }
@@ -129,7 +127,7 @@ fn certificates(cloud: &Cloud<'_>, names: &[String]) -> Vec<String> {
 fn targets(cloud: &Cloud<'_>) -> BTreeMap<String, (String, String)> {
     let mut targets = BTreeMap::new();
     for one in cdn::all(cloud) {
-        let own = format!("aws_cloudfront_distribution.{}", one.own);
+        let own = format!("{DISTRIBUTION}.{}", one.own);
         for name in one.names {
             targets.insert(name.to_owned(), (format!("{own}.domain_name"), format!("{own}.hosted_zone_id")));
         }
@@ -162,15 +160,28 @@ fn targets(cloud: &Cloud<'_>) -> BTreeMap<String, (String, String)> {
     targets
 }
 
-fn records(cloud: &Cloud<'_>) -> Vec<String> {
+/// Names of distributions.
+pub(crate) fn of_distributions(cloud: &Cloud<'_>) -> Vec<Block> {
+    records(cloud, |address| address.starts_with(DISTRIBUTION))
+}
+
+/// Names of the load balancer and of the API gateway.
+pub(crate) fn of_programs(cloud: &Cloud<'_>) -> Vec<Block> {
+    records(cloud, |address| !address.starts_with(DISTRIBUTION))
+}
+
+fn records(cloud: &Cloud<'_>, wanted: impl Fn(&str) -> bool) -> Vec<Block> {
     let mut blocks = Vec::new();
-    for (name, (address, zone_id)) in targets(cloud) {
+    if cloud.shape == Shape::Cluster {
+        return blocks;
+    }
+    for (name, (address, zone_id)) in targets(cloud).into_iter().filter(|(_, (address, _))| wanted(address)) {
         for kind in ["A", "AAAA"] {
             // a balancer in these subnets and a gateway have no address of IP version 6
-            if kind == "AAAA" && !address.starts_with("aws_cloudfront") {
+            if kind == "AAAA" && !address.starts_with(DISTRIBUTION) {
                 continue;
             }
-            blocks.push(hcl::resource("aws_route53_record", &format!("{}_{}", label(&name), kind.to_ascii_lowercase()), &json!({
+            blocks.push(hcl::resource("aws_route53_record", &format!("{}_{}", label(&name), kind.to_ascii_lowercase()), json!({
                 "zone_id": format!("= data.aws_route53_zone.all[\"{}\"].zone_id", zone(cloud, &name)),
                 "name": name,
                 "type": kind,
@@ -178,21 +189,26 @@ fn records(cloud: &Cloud<'_>) -> Vec<String> {
             })));
         }
     }
-    for (name, extra) in cloud.extras(Kind::Mail) {
-        blocks.extend(mail(cloud, &label(name), extra));
-    }
     blocks
 }
 
+/// Names that mail goes by.
+pub(crate) fn of_mail(cloud: &Cloud<'_>) -> Vec<Block> {
+    if certified(cloud).is_empty() || cloud.shape == Shape::Cluster {
+        return Vec::new();
+    }
+    cloud.extras(Kind::Mail).flat_map(|(name, extra)| mail(cloud, &label(name), extra)).collect()
+}
+
 /// Signatures, who may send, and what becomes of the forged.
-fn mail(cloud: &Cloud<'_>, own: &str, extra: &stack::Extra) -> Vec<String> {
+fn mail(cloud: &Cloud<'_>, own: &str, extra: &stack::Extra) -> Vec<Block> {
     let Some(domain) = text(extra, "domain").filter(|_| !extra.settings.contains_key("url")) else { return Vec::new() };
     let zone_id = format!("= data.aws_route53_zone.all[\"{}\"].zone_id", zone(cloud, domain));
     let record = |name: &str, at: &str, kind: &str, values: Value| {
         hcl::resource(
             "aws_route53_record",
             &format!("{own}_{name}"),
-            &json!({
+            json!({
                 "zone_id": zone_id, "name": at, "type": kind, "ttl": 300, "records": values,
             }),
         )
@@ -202,7 +218,7 @@ fn mail(cloud: &Cloud<'_>, own: &str, extra: &stack::Extra) -> Vec<String> {
         hcl::resource(
             "aws_route53_record",
             &format!("{own}_dkim"),
-            &json!({
+            json!({
                 "count": 3,
                 "zone_id": zone_id,
                 "name": format!("${{aws_sesv2_email_identity.{own}.dkim_signing_attributes[0].tokens[count.index]}}._domainkey.{domain}"),

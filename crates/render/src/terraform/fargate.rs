@@ -9,12 +9,12 @@ use super::{
     variables::fit,
 };
 use crate::{
-    hcl,
+    hcl::{self, Block},
     program::{self, Program},
 };
 
 /// Names that images are built under.
-fn built(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn built(cloud: &Cloud<'_>) -> Vec<String> {
     let mut names: Vec<String> = program::all(cloud.stack)
         .iter()
         .map(Program::source)
@@ -26,7 +26,7 @@ fn built(cloud: &Cloud<'_>) -> Vec<String> {
     names
 }
 
-pub(crate) fn images(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn images(cloud: &Cloud<'_>) -> Vec<Block> {
     let names = built(cloud);
     if names.is_empty() || cloud.shape == Shape::Machines {
         return Vec::new();
@@ -35,7 +35,7 @@ pub(crate) fn images(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_ecr_repository",
             "all",
-            &json!({
+            json!({
                 "for_each": { "toset()": names },
                 "name": format!("${{local.name}}/${{each.key}}"),
                 "# a tag is a commit and never moves": null,
@@ -48,7 +48,7 @@ pub(crate) fn images(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_ecr_lifecycle_policy",
             "all",
-            &json!({
+            json!({
                 "for_each": "= aws_ecr_repository.all",
                 "repository": "= each.value.name",
                 "policy": { "jsonencode()": { "rules": [{
@@ -74,7 +74,7 @@ pub(crate) fn any(cloud: &Cloud<'_>) -> bool {
     program::all(cloud.stack).iter().any(|program| function::is_task(cloud, program))
 }
 
-pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     if !any(cloud) {
         return blocks;
@@ -82,7 +82,7 @@ pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_ecs_cluster",
         "main",
-        &json!({
+        json!({
             "name": "= local.name",
             "setting {}": { "name": "containerInsights", "value": "enhanced" },
         }),
@@ -90,7 +90,7 @@ pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_service_discovery_private_dns_namespace",
         "main",
-        &json!({
+        json!({
             "name": "${local.name}.internal",
             "description": "Names of services for each other",
             "vpc": "= aws_vpc.main.id",
@@ -105,7 +105,7 @@ pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> String {
+fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> Block {
     let own = role::name(program);
     let bound = environment::of(cloud, program);
     let (plain, secrets) = environment::container(&bound);
@@ -167,7 +167,7 @@ fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> String {
     hcl::resource(
         "aws_ecs_task_definition",
         &own,
-        &json!({
+        json!({
             "family": format!("${{local.name}}-{}", program.name),
             "requires_compatibilities": ["FARGATE"],
             "network_mode": "awsvpc",
@@ -181,7 +181,7 @@ fn definition(cloud: &Cloud<'_>, program: &Program<'_>) -> String {
     )
 }
 
-fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
+fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Block> {
     let own = role::name(program);
     let name = program.name;
     let Some((_, service)) = program.host else { return Vec::new() };
@@ -191,7 +191,7 @@ fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
     let mut blocks = vec![hcl::resource(
         "aws_ecs_service",
         &own,
-        &json!({
+        json!({
             "name": name.as_str(),
             "cluster": "= aws_ecs_cluster.main.id",
             "task_definition": format!("= aws_ecs_task_definition.{own}.arn"),
@@ -224,7 +224,7 @@ fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_service_discovery_service",
         &label(name),
-        &json!({
+        json!({
             "name": name.as_str(),
             "dns_config {}": {
                 "namespace_id": "= aws_service_discovery_private_dns_namespace.main.id",
@@ -237,7 +237,7 @@ fn service(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<String> {
     blocks
 }
 
-fn scaling(own: &str, name: &str, service: &stack::Service, at: &str) -> Vec<String> {
+fn scaling(own: &str, name: &str, service: &stack::Service, at: &str) -> Vec<Block> {
     let scale = service.size.scale_at.as_ref();
     let cpu = scale
         .and_then(|scale| scale.cpu)
@@ -249,7 +249,7 @@ fn scaling(own: &str, name: &str, service: &stack::Service, at: &str) -> Vec<Str
     let mut blocks = vec![hcl::resource(
         "aws_appautoscaling_target",
         own,
-        &json!({
+        json!({
             "service_namespace": "ecs",
             "resource_id": format!("service/${{aws_ecs_cluster.main.name}}/${{aws_ecs_service.{own}.name}}"),
             "scalable_dimension": "ecs:service:DesiredCount",
@@ -264,7 +264,7 @@ fn scaling(own: &str, name: &str, service: &stack::Service, at: &str) -> Vec<Str
         blocks.push(hcl::resource(
             "aws_appautoscaling_policy",
             &format!("{own}_{what}"),
-            &json!({
+            json!({
                 "name": format!("{name}-{what}"),
                 "policy_type": "TargetTrackingScaling",
                 "service_namespace": format!("= aws_appautoscaling_target.{own}.service_namespace"),

@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 use stack::{Extra, Kind};
 
 use super::cloud::{Cloud, days, flag, label, seconds, text, texts};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn pools(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn pools(cloud: &Cloud<'_>) -> Vec<Block> {
     cloud.extras(Kind::Identity).flat_map(|(name, extra)| pool(cloud, name.as_str(), extra)).collect()
 }
 
 #[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
-fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<String> {
+fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<Block> {
     let own = label(name);
     let rules = extra.settings.get("password");
     let least = rules.and_then(|rules| rules.get("min_length")).and_then(Value::as_u64).unwrap_or(12);
@@ -43,20 +43,20 @@ fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<String> {
         texts(extra, "verify").into_iter().map(|by| if by == "phone" { "phone_number" } else { by }).collect();
     let mut blocks = Vec::new();
     if sms {
-        blocks.push(hcl::resource("aws_iam_role", &format!("{own}_sms"), &json!({
+        blocks.push(hcl::resource("aws_iam_role", &format!("{own}_sms"), json!({
             "name": format!("${{local.name}}-{name}-sms"),
             "assume_role_policy": super::role::policy(&[json!({
                 "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": { "Service": "cognito-idp.amazonaws.com" },
                 "Condition": { "StringEquals": { "sts:ExternalId": "= local.name" } },
             })]),
         })));
-        blocks.push(hcl::resource("aws_iam_role_policy", &format!("{own}_sms"), &json!({
+        blocks.push(hcl::resource("aws_iam_role_policy", &format!("{own}_sms"), json!({
             "name": "send", "role": format!("= aws_iam_role.{own}_sms.id"),
             "# a phone number is no resource with a name": null,
             "policy": super::role::policy(&[json!({ "Effect": "Allow", "Action": "sns:Publish", "NotResource": "arn:aws:sns:*:*:*" })]),
         })));
     }
-    blocks.push(hcl::resource("aws_cognito_user_pool", &own, &json!({
+    blocks.push(hcl::resource("aws_cognito_user_pool", &own, json!({
         "name": format!("${{local.name}}-{name}"),
         "deletion_protection": "= var.protect ? \"ACTIVE\" : \"INACTIVE\"",
         "username_attributes": (!sign_in.is_empty()).then_some(sign_in),
@@ -87,7 +87,7 @@ fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_cognito_user_pool_client",
         &own,
-        &json!({
+        json!({
             "name": "application",
             "user_pool_id": format!("= aws_cognito_user_pool.{own}.id"),
             "explicit_auth_flows": ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
@@ -108,7 +108,7 @@ fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_cognito_user_pool_domain",
         &own,
-        &json!({
+        json!({
             "domain": format!("${{local.name}}-{name}"), "user_pool_id": format!("= aws_cognito_user_pool.{own}.id"),
         }),
     ));
@@ -116,7 +116,7 @@ fn pool(cloud: &Cloud<'_>, name: &str, extra: &Extra) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_cognito_user_group",
             &label(group),
-            &json!({ "name": group, "user_pool_id": format!("= aws_cognito_user_pool.{own}.id") }),
+            json!({ "name": group, "user_pool_id": format!("= aws_cognito_user_pool.{own}.id") }),
         ));
     }
     blocks

@@ -6,8 +6,9 @@ use super::{
     cloud::{Cloud, Shape},
     function,
 };
+use crate::hcl::Block;
 
-pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn services(cloud: &Cloud<'_>) -> Vec<Block> {
     if cloud.shape != Shape::Lambda {
         return Vec::new();
     }

@@ -4,7 +4,10 @@ use serde_json::json;
 use stack::Kind;
 
 use super::cloud::{Cloud, Shape, days, label, text, texts};
-use crate::{hcl, program};
+use crate::{
+    hcl::{self, Block},
+    program,
+};
 
 /// The `[log]` of a resource.
 fn section<'c>(cloud: &'c Cloud<'_>, reference: &str) -> Option<&'c stack::Extra> {
@@ -20,19 +23,19 @@ fn kept(wanted: u64) -> u64 {
     OFFERED.into_iter().find(|days| *days >= wanted).unwrap_or(3653)
 }
 
-fn group(cloud: &Cloud<'_>, own: &str, reference: &str, otherwise: &str) -> String {
+fn group(cloud: &Cloud<'_>, own: &str, reference: &str, otherwise: &str) -> Block {
     let section = section(cloud, reference);
     hcl::resource(
         "aws_cloudwatch_log_group",
         own,
-        &json!({
+        json!({
             "name": section.and_then(|extra| text(extra, "group")).unwrap_or(otherwise),
             "retention_in_days": kept(days(section.and_then(|extra| text(extra, "keep")), 30)),
         }),
     )
 }
 
-pub(crate) fn logs(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn logs(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut archived: Vec<(String, String)> = Vec::new();
     for program in program::all(cloud.stack) {
@@ -53,7 +56,7 @@ pub(crate) fn logs(cloud: &Cloud<'_>) -> Vec<String> {
             Some(extra) if place == "lambda" => hcl::resource(
                 "aws_cloudwatch_log_group",
                 &own,
-                &json!({
+                json!({
                     "name": text(extra, "group").unwrap_or(&name),
                     "retention_in_days": kept(days(text(extra, "keep"), 30)),
                 }),
@@ -76,12 +79,12 @@ pub(crate) fn logs(cloud: &Cloud<'_>) -> Vec<String> {
 }
 
 /// Logs go to a bucket by way of Firehose before they end.
-fn archive(archived: &[(String, String)], bucket: &str) -> Vec<String> {
+fn archive(archived: &[(String, String)], bucket: &str) -> Vec<Block> {
     let mut blocks = vec![
         hcl::resource(
             "aws_iam_role",
             "archive",
-            &json!({
+            json!({
                 "name": "${local.name}-log-archive",
                 "assume_role_policy": super::role::policy(&[json!({
                     "Effect": "Allow", "Action": "sts:AssumeRole",
@@ -92,7 +95,7 @@ fn archive(archived: &[(String, String)], bucket: &str) -> Vec<String> {
         hcl::resource(
             "aws_kinesis_firehose_delivery_stream",
             "archive",
-            &json!({
+            json!({
                 "name": "${local.name}-log-archive",
                 "destination": "extended_s3",
                 "server_side_encryption {}": { "enabled": true },
@@ -109,7 +112,7 @@ fn archive(archived: &[(String, String)], bucket: &str) -> Vec<String> {
         hcl::resource(
             "aws_iam_role_policy",
             "archive",
-            &json!({
+            json!({
                 "name": "write",
                 "role": "= aws_iam_role.archive.id",
                 "policy": super::role::policy(&[
@@ -123,7 +126,7 @@ fn archive(archived: &[(String, String)], bucket: &str) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_cloudwatch_log_subscription_filter",
             own,
-            &json!({
+            json!({
                 "name": "archive",
                 "log_group_name": format!("= aws_cloudwatch_log_group.{own}.name"),
                 "filter_pattern": "",

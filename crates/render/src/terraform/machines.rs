@@ -7,9 +7,9 @@ use super::{
     cloud::{Cloud, Shape, text},
     role,
 };
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn hosts(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn hosts(cloud: &Cloud<'_>) -> Vec<Block> {
     if cloud.shape != Shape::Machines {
         return Vec::new();
     }
@@ -17,16 +17,16 @@ pub(crate) fn hosts(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::data(
             "aws_ssm_parameter",
             "image",
-            &json!({ "name": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64" }),
+            json!({ "name": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64" }),
         ),
         hcl::resource(
             "aws_instance",
             "host",
-            &json!({
+            json!({
                 "count": "= var.machines",
                 "ami": "= data.aws_ssm_parameter.image.insecure_value",
                 "instance_type": "= var.machine_type",
-                "subnet_id": "= aws_subnet.private[count.index % length(local.private)].id",
+                "subnet_id": "= element(aws_subnet.private[*].id, count.index)",
                 "vpc_security_group_ids": ["= aws_security_group.machines.id"],
                 "iam_instance_profile": "= aws_iam_instance_profile.host.name",
                 "monitoring": true,
@@ -41,25 +41,25 @@ pub(crate) fn hosts(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_iam_instance_profile",
             "host",
-            &json!({ "name": "${local.name}-host", "role": "= aws_iam_role.host.name" }),
+            json!({ "name": "${local.name}-host", "role": "= aws_iam_role.host.name" }),
         ),
     ]
 }
 
 /// Roles of machines: theirs is what every program on them may do.
-pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
+pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<Block> {
     let mut blocks = Vec::new();
     if cloud.shape == Shape::Machines {
         blocks.push(hcl::resource(
             "aws_iam_role",
             "host",
-            &json!({ "name": "${local.name}-host", "assume_role_policy": role::trust("ec2.amazonaws.com") }),
+            json!({ "name": "${local.name}-host", "assume_role_policy": role::trust("ec2.amazonaws.com") }),
         ));
         for (name, policy) in [("session", "AmazonSSMManagedInstanceCore"), ("watch", "CloudWatchAgentServerPolicy")] {
             blocks.push(hcl::resource(
                 "aws_iam_role_policy_attachment",
                 name,
-                &json!({
+                json!({
                     "role": "= aws_iam_role.host.name", "policy_arn": format!("arn:aws:iam::aws:policy/{policy}"),
                 }),
             ));
@@ -68,7 +68,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_iam_role_policy",
                 "host",
-                &json!({
+                json!({
                     "name": "needs", "role": "= aws_iam_role.host.id", "policy": role::policy(statements),
                 }),
             ));
@@ -78,19 +78,19 @@ pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_iam_role",
         "cluster",
-        &json!({ "name": "${local.name}-cluster", "assume_role_policy": role::trust("eks.amazonaws.com") }),
+        json!({ "name": "${local.name}-cluster", "assume_role_policy": role::trust("eks.amazonaws.com") }),
     ));
     blocks.push(hcl::resource(
         "aws_iam_role_policy_attachment",
         "cluster",
-        &json!({
+        json!({
             "role": "= aws_iam_role.cluster.name", "policy_arn": "arn:aws:iam::aws:policy/AmazonEKSClusterPolicy",
         }),
     ));
     blocks.push(hcl::resource(
         "aws_iam_role",
         "node",
-        &json!({ "name": "${local.name}-node", "assume_role_policy": role::trust("ec2.amazonaws.com") }),
+        json!({ "name": "${local.name}-node", "assume_role_policy": role::trust("ec2.amazonaws.com") }),
     ));
     for (name, policy) in [
         ("node", "AmazonEKSWorkerNodePolicy"),
@@ -100,13 +100,13 @@ pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_iam_role_policy_attachment",
             name,
-            &json!({
+            json!({
                 "role": "= aws_iam_role.node.name", "policy_arn": format!("arn:aws:iam::aws:policy/{policy}"),
             }),
         ));
     }
     if !statements.is_empty() {
-        blocks.push(hcl::resource("aws_iam_role", "pods", &json!({
+        blocks.push(hcl::resource("aws_iam_role", "pods", json!({
             "name": "${local.name}-pods",
             "assume_role_policy": role::policy(&[json!({
                 "Effect": "Allow", "Action": ["sts:AssumeRole", "sts:TagSession"], "Principal": { "Service": "pods.eks.amazonaws.com" },
@@ -115,7 +115,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_iam_role_policy",
             "pods",
-            &json!({
+            json!({
                 "name": "needs", "role": "= aws_iam_role.pods.id", "policy": role::policy(statements),
             }),
         ));
@@ -123,7 +123,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>, statements: &[Value]) -> Vec<String> {
     blocks
 }
 
-pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<Block> {
     if cloud.shape != Shape::Cluster {
         return Vec::new();
     }
@@ -133,7 +133,7 @@ pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_eks_cluster",
             "main",
-            &json!({
+            json!({
                 "name": said("name").unwrap_or("= local.name"),
                 "version": said("version").unwrap_or("1.34"),
                 "role_arn": "= aws_iam_role.cluster.arn",
@@ -152,7 +152,7 @@ pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_launch_template",
             "node",
-            &json!({
+            json!({
                 "name_prefix": "${local.name}-node-",
                 "vpc_security_group_ids": ["= aws_security_group.nodes.id", "= aws_eks_cluster.main.vpc_config[0].cluster_security_group_id"],
                 "metadata_options {}": { "http_endpoint": "enabled", "http_tokens": "required", "http_put_response_hop_limit": 1 },
@@ -162,7 +162,7 @@ pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_eks_node_group",
             "main",
-            &json!({
+            json!({
                 "cluster_name": "= aws_eks_cluster.main.name",
                 "node_group_name": "main",
                 "node_role_arn": "= aws_iam_role.node.arn",
@@ -179,7 +179,7 @@ pub(crate) fn cluster(cloud: &Cloud<'_>) -> Vec<String> {
         ),
     ];
     for name in ["vpc-cni", "coredns", "kube-proxy", "eks-pod-identity-agent", "metrics-server", "aws-ebs-csi-driver"] {
-        blocks.push(hcl::resource("aws_eks_addon", &super::cloud::label(name), &json!({
+        blocks.push(hcl::resource("aws_eks_addon", &super::cloud::label(name), json!({
             "cluster_name": "= aws_eks_cluster.main.name", "addon_name": name, "depends_on": ["= aws_eks_node_group.main"],
         })));
     }

@@ -4,9 +4,9 @@ use serde_json::json;
 use stack::Kind;
 
 use super::cloud::{Cloud, label, text};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, extra) in cloud.extras(Kind::Mail).filter(|(_, extra)| !extra.settings.contains_key("url")) {
         let Some(domain) = text(extra, "domain") else { continue };
@@ -14,7 +14,7 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_sesv2_configuration_set",
             &own,
-            &json!({
+            json!({
                 "configuration_set_name": format!("${{local.name}}-{name}"),
                 "delivery_options {}": { "tls_policy": "REQUIRE" },
                 "reputation_options {}": { "reputation_metrics_enabled": true },
@@ -24,7 +24,7 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_sesv2_email_identity",
             &own,
-            &json!({
+            json!({
                 "email_identity": domain,
                 "configuration_set_name": format!("= aws_sesv2_configuration_set.{own}.configuration_set_name"),
                 "dkim_signing_attributes {}": { "next_signing_key_length": "RSA_2048_BIT" },
@@ -33,7 +33,7 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_sesv2_email_identity_mail_from_attributes",
             &own,
-            &json!({
+            json!({
                 "email_identity": format!("= aws_sesv2_email_identity.{own}.email_identity"),
                 "mail_from_domain": format!("bounce.{domain}"),
                 "behavior_on_mx_failure": "REJECT_MESSAGE",
@@ -44,7 +44,7 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_sesv2_configuration_set_event_destination",
                 &format!("{own}_{key}"),
-                &json!({
+                json!({
                     "configuration_set_name": format!("= aws_sesv2_configuration_set.{own}.configuration_set_name"),
                     "event_destination_name": key,
                     "event_destination {}": {
@@ -56,8 +56,8 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<String> {
             ));
         }
         if let Some(folder) = text(extra, "templates") {
-            let folder = format!("${{path.module}}/../../{folder}");
-            blocks.push(hcl::resource("aws_ses_template", &own, &json!({
+            let folder = format!("${{path.root}}/../../{folder}");
+            blocks.push(hcl::resource("aws_ses_template", &own, json!({
                 "# NAME.html, with its subject in the title": null,
                 "for_each": format!("= fileset(\"{folder}\", \"*.html\")"),
                 "name": "${local.name}-${trimsuffix(each.value, \".html\")}",

@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use stack::Kind;
 
 use super::cloud::{Cloud, Shape, flag, label, text, texts};
-use crate::{hcl, program};
+use crate::{
+    hcl::{self, Block},
+    program,
+};
 
 fn ring(cloud: &Cloud<'_>, key: &str, first: u32) -> Value {
     let said = cloud.extras(Kind::Network).next().map(|(_, extra)| texts(extra, key)).unwrap_or_default();
@@ -16,7 +19,7 @@ fn ring(cloud: &Cloud<'_>, key: &str, first: u32) -> Value {
 }
 
 #[expect(clippy::too_many_lines, reason = "one resource after another, in the order of the file")]
-pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<Block> {
     if !cloud.networked() {
         return Vec::new();
     }
@@ -29,7 +32,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_subnet",
             name,
-            &json!({
+            json!({
                 "count": format!("= length(local.{name})"),
                 "vpc_id": "= aws_vpc.main.id",
                 "cidr_block": format!("= local.{name}[count.index]"),
@@ -42,7 +45,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
     let mut blocks = vec![
         hcl::block(
             &["locals"],
-            &json!({
+            json!({
                 "zones": zones,
                 "public": ring(cloud, "public", 1),
                 "private": ring(cloud, "private", 10),
@@ -53,28 +56,28 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_vpc",
             "main",
-            &json!({
+            json!({
                 "cidr_block": cidr,
                 "enable_dns_support": true,
                 "enable_dns_hostnames": true,
                 "tags": { "Name": "= local.name" },
             }),
         ),
-        "# the network's own group lets nothing through\n".to_owned()
-            + &hcl::resource("aws_default_security_group", "none", &json!({ "vpc_id": "= aws_vpc.main.id" })),
+        hcl::resource("aws_default_security_group", "none", json!({ "vpc_id": "= aws_vpc.main.id" }))
+            .about("the network's own group lets nothing through"),
         subnet("public", true),
         subnet("private", false),
         subnet("data", false),
         hcl::resource(
             "aws_internet_gateway",
             "main",
-            &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "= local.name" } }),
+            json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "= local.name" } }),
         ),
-        hcl::resource("aws_eip", "nat", &json!({ "count": "= local.ways_out", "domain": "vpc" })),
+        hcl::resource("aws_eip", "nat", json!({ "count": "= local.ways_out", "domain": "vpc" })),
         hcl::resource(
             "aws_nat_gateway",
             "main",
-            &json!({
+            json!({
                 "count": "= local.ways_out",
                 "allocation_id": "= aws_eip.nat[count.index].id",
                 "subnet_id": "= aws_subnet.public[count.index].id",
@@ -85,7 +88,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_route_table",
             "public",
-            &json!({
+            json!({
                 "vpc_id": "= aws_vpc.main.id",
                 "route {}": { "cidr_block": "0.0.0.0/0", "gateway_id": "= aws_internet_gateway.main.id" },
                 "tags": { "Name": "${local.name}-public" },
@@ -94,7 +97,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
         hcl::resource(
             "aws_route_table",
             "private",
-            &json!({
+            json!({
                 "count": "= length(local.private)",
                 "vpc_id": "= aws_vpc.main.id",
                 "route {}": {
@@ -104,12 +107,12 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
                 "tags": { "Name": "${local.name}-private-${count.index}" },
             }),
         ),
-        "# data has no way out at all\n".to_owned()
-            + &hcl::resource(
-                "aws_route_table",
-                "data",
-                &json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "${local.name}-data" } }),
-            ),
+        hcl::resource(
+            "aws_route_table",
+            "data",
+            json!({ "vpc_id": "= aws_vpc.main.id", "tags": { "Name": "${local.name}-data" } }),
+        )
+        .about("data has no way out at all"),
     ];
     for (name, table) in [
         ("public", "aws_route_table.public.id"),
@@ -119,7 +122,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_route_table_association",
             name,
-            &json!({
+            json!({
                 "count": format!("= length(local.{name})"),
                 "subnet_id": format!("= aws_subnet.{name}[count.index].id"),
                 "route_table_id": format!("= {table}"),
@@ -129,7 +132,7 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_vpc_endpoint",
         "s3",
-        &json!({
+        json!({
             "vpc_id": "= aws_vpc.main.id",
             "service_name": "com.amazonaws.${var.region}.s3",
             "vpc_endpoint_type": "Gateway",
@@ -142,17 +145,17 @@ pub(crate) fn network(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn flow_logs() -> Vec<String> {
+fn flow_logs() -> Vec<Block> {
     vec![
         hcl::resource(
             "aws_cloudwatch_log_group",
             "flow",
-            &json!({ "name": "/aws/vpc/${local.name}", "retention_in_days": 90 }),
+            json!({ "name": "/aws/vpc/${local.name}", "retention_in_days": 90 }),
         ),
         hcl::resource(
             "aws_iam_role",
             "flow",
-            &json!({
+            json!({
                 "name": "${local.name}-flow-logs",
                 "assume_role_policy": super::role::trust("vpc-flow-logs.amazonaws.com"),
             }),
@@ -160,7 +163,7 @@ fn flow_logs() -> Vec<String> {
         hcl::resource(
             "aws_iam_role_policy",
             "flow",
-            &json!({
+            json!({
                 "name": "write",
                 "role": "= aws_iam_role.flow.id",
                 "policy": super::role::policy(&[json!({
@@ -173,7 +176,7 @@ fn flow_logs() -> Vec<String> {
         hcl::resource(
             "aws_flow_log",
             "main",
-            &json!({
+            json!({
                 "vpc_id": "= aws_vpc.main.id",
                 "traffic_type": "ALL",
                 "iam_role_arn": "= aws_iam_role.flow.arn",
@@ -183,11 +186,11 @@ fn flow_logs() -> Vec<String> {
     ]
 }
 
-fn group(name: &str, about: &str) -> String {
+fn group(name: &str, about: &str) -> Block {
     hcl::resource(
         "aws_security_group",
         name,
-        &json!({
+        json!({
             "name": format!("${{local.name}}-{}", name.replace('_', "-")),
             "description": about,
             "vpc_id": "= aws_vpc.main.id",
@@ -198,13 +201,13 @@ fn group(name: &str, about: &str) -> String {
 }
 
 /// One port from one group to another.
-fn between(from: &str, to: &str, port: u16) -> Vec<String> {
+fn between(from: &str, to: &str, port: u16) -> Vec<Block> {
     let name = format!("{from}_to_{to}_{port}");
     let rule = |kind: &str, own: &str, other: &str| {
         hcl::resource(
             kind,
             &name,
-            &json!({
+            json!({
                 "security_group_id": format!("= aws_security_group.{own}.id"),
                 "referenced_security_group_id": format!("= aws_security_group.{other}.id"),
                 "description": format!("{} to {}", from.replace('_', " "), to.replace('_', " ")),
@@ -217,11 +220,11 @@ fn between(from: &str, to: &str, port: u16) -> Vec<String> {
     vec![rule("aws_vpc_security_group_egress_rule", from, to), rule("aws_vpc_security_group_ingress_rule", to, from)]
 }
 
-fn open(kind: &str, group: &str, port: u16) -> String {
+fn open(kind: &str, group: &str, port: u16) -> Block {
     hcl::resource(
         &format!("aws_vpc_security_group_{kind}_rule"),
         &format!("{group}_internet_{port}"),
-        &json!({
+        json!({
             "security_group_id": format!("= aws_security_group.{group}.id"),
             "cidr_ipv4": "0.0.0.0/0",
             "description": format!("{} {kind}, port {port}", group.replace('_', " ")),
@@ -241,7 +244,7 @@ pub(crate) fn group_of(cloud: &Cloud<'_>, kind: Kind, name: &stack::ResourceName
     }
 }
 
-pub(crate) fn security(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn security(cloud: &Cloud<'_>) -> Vec<Block> {
     if !cloud.networked() {
         return Vec::new();
     }

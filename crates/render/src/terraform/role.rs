@@ -5,7 +5,7 @@ use stack::Kind;
 
 use super::cloud::{Cloud, Shape, flag, label, text, texts};
 use crate::{
-    hcl,
+    hcl::{self, Block},
     program::{self, Program},
 };
 
@@ -117,15 +117,15 @@ fn resource_of(cloud: &Cloud<'_>, action: &str) -> Value {
     let service = action.split(':').next().unwrap_or_default();
     match (action, database) {
         ("rds-db:connect", Some((name, database))) => {
-            let id = if super::data::serverless(database) {
+            let id = if super::database::serverless(database) {
                 format!("${{aws_rds_cluster.{}.cluster_resource_id}}", label(name))
             } else {
                 format!("${{aws_db_instance.{}.resource_id}}", label(name))
             };
-            format!("arn:aws:rds-db:{account}:dbuser:{id}/{}", super::data::user(cloud)).into()
+            format!("arn:aws:rds-db:{account}:dbuser:{id}/{}", super::database::user(cloud)).into()
         }
         (_, Some((name, database))) if service == "rds" => {
-            let kind = if super::data::serverless(database) { "aws_rds_cluster" } else { "aws_db_instance" };
+            let kind = if super::database::serverless(database) { "aws_rds_cluster" } else { "aws_db_instance" };
             format!("= {kind}.{}.arn", label(name)).into()
         }
         _ if service == "bedrock" => {
@@ -149,7 +149,7 @@ pub(crate) fn traced(cloud: &Cloud<'_>) -> bool {
     cloud.extras(Kind::Log).any(|(_, extra)| flag(extra, "traces"))
 }
 
-pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     match cloud.shape {
         Shape::Fargate | Shape::Lambda => {}
@@ -163,7 +163,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_iam_role",
             &own,
-            &json!({
+            json!({
                 "name": format!("${{local.name}}-{}-{}", program.kind, program.name),
                 "assume_role_policy": trust(service),
             }),
@@ -187,7 +187,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_iam_role_policy",
                 &own,
-                &json!({
+                json!({
                     "name": "needs",
                     "role": format!("= aws_iam_role.{own}.id"),
                     "policy": policy(&statements),
@@ -198,7 +198,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_iam_role_policy_attachment",
                 &format!("{own}_network"),
-                &json!({
+                json!({
                     "role": format!("= aws_iam_role.{own}.name"),
                     "policy_arn": "arn:aws:iam::aws:policy/service-role/AWSLambdaVPCAccessExecutionRole",
                 }),
@@ -226,12 +226,12 @@ fn all_statements(cloud: &Cloud<'_>) -> Vec<Value> {
     whole
 }
 
-fn task_execution(secrets: &[String]) -> Vec<String> {
+fn task_execution(secrets: &[String]) -> Vec<Block> {
     let mut blocks = vec![
         hcl::resource(
             "aws_iam_role",
             "task_execution",
-            &json!({
+            json!({
                 "name": "${local.name}-task-execution",
                 "assume_role_policy": trust("ecs-tasks.amazonaws.com"),
             }),
@@ -239,14 +239,14 @@ fn task_execution(secrets: &[String]) -> Vec<String> {
         hcl::resource(
             "aws_iam_role_policy_attachment",
             "task_execution",
-            &json!({
+            json!({
                 "role": "= aws_iam_role.task_execution.name",
                 "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy",
             }),
         ),
     ];
     if !secrets.is_empty() {
-        blocks.push(hcl::resource("aws_iam_role_policy", "task_execution", &json!({
+        blocks.push(hcl::resource("aws_iam_role_policy", "task_execution", json!({
             "name": "secrets",
             "role": "= aws_iam_role.task_execution.id",
             "policy": policy(&[json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets })]),

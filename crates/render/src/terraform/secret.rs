@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use serde_json::json;
-use stack::Kind;
+use stack::{Kind, ResourceRef};
 
 use super::cloud::{Cloud, label};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn keys(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn keys(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, _) in cloud.extras(Kind::Key) {
         let services = [
@@ -18,7 +18,7 @@ pub(crate) fn keys(cloud: &Cloud<'_>) -> Vec<String> {
             "ses.amazonaws.com",
             "cloudfront.amazonaws.com",
         ];
-        blocks.push(hcl::resource("aws_kms_key", &label(name), &json!({
+        blocks.push(hcl::resource("aws_kms_key", &label(name), json!({
             "description": format!("{name} of ${{local.name}}"),
             "enable_key_rotation": true,
             "deletion_window_in_days": 30,
@@ -37,7 +37,7 @@ pub(crate) fn keys(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_kms_alias",
             &label(name),
-            &json!({
+            json!({
                 "name": format!("alias/${{local.name}}-{name}"),
                 "target_key_id": format!("= aws_kms_key.{}.key_id", label(name)),
             }),
@@ -46,11 +46,11 @@ pub(crate) fn keys(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn secret(cloud: &Cloud<'_>, own: &str, name: &str, about: &str) -> String {
+fn secret(cloud: &Cloud<'_>, own: &str, name: &str, about: &str) -> Block {
     hcl::resource(
         "aws_secretsmanager_secret",
         own,
-        &json!({
+        json!({
             "name": format!("${{local.name}}/{name}"),
             "description": about,
             "kms_key_id": cloud.key("variable"),
@@ -59,22 +59,27 @@ fn secret(cloud: &Cloud<'_>, own: &str, name: &str, about: &str) -> String {
     )
 }
 
-fn password(name: &str) -> String {
-    hcl::resource("random_password", name, &json!({ "length": 40, "special": false }))
+/// A password made here, and the secret with a store's whole address, in which `PASSWORD` stands for it.
+pub(crate) fn of_store(cloud: &Cloud<'_>, store: &ResourceRef, what: &str, address: &str) -> Vec<Block> {
+    let own = format!("{}_{}", store.kind, label(&store.name));
+    let about = format!("Address of the {what}, with its password");
+    let password = format!("${{random_password.{own}.result}}");
+    vec![
+        hcl::resource("random_password", &own, json!({ "length": 40, "special": false })),
+        secret(cloud, &own, &format!("{}/{}", store.kind, store.name), &about),
+        hcl::resource(
+            "aws_secretsmanager_secret_version",
+            &own,
+            json!({
+                "secret_id": format!("= aws_secretsmanager_secret.{own}.id"),
+                "secret_string": address.replace("PASSWORD", &password),
+            }),
+        ),
+    ]
 }
 
-fn version(name: &str, text: &str) -> String {
-    hcl::resource(
-        "aws_secretsmanager_secret_version",
-        name,
-        &json!({
-            "secret_id": format!("= aws_secretsmanager_secret.{name}.id"),
-            "secret_string": text,
-        }),
-    )
-}
-
-pub(crate) fn secrets(cloud: &Cloud<'_>) -> Vec<String> {
+/// The application's own secrets: the names, whose values are given by hand or by `slipway`.
+pub(crate) fn secrets(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, variable) in &cloud.stack.variables {
         if variable.default.is_some() || variable.optional && !variable.secret {
@@ -84,51 +89,8 @@ pub(crate) fn secrets(cloud: &Cloud<'_>) -> Vec<String> {
         if let Some(period) = variable.rotate {
             let _ = write!(about, "; changes every {period}");
         }
-        blocks.push(format!(
-            "# aws secretsmanager put-secret-value --secret-id ENVIRONMENT/{name} --secret-string ...\n{}",
-            secret(cloud, &name.to_ascii_lowercase(), name, &hcl::plain(&about))
-        ));
-    }
-    for (name, database) in cloud.databases() {
-        let own = format!("database_{}", label(name));
-        blocks.push(password(&own));
-        blocks.push(secret(cloud, &own, &format!("database/{name}"), "Address of the database, with its password"));
-        let host = if super::data::serverless(database) {
-            format!("aws_rds_cluster.{}.endpoint", label(name))
-        } else {
-            format!("aws_db_instance.{}.address", label(name))
-        };
-        let user = super::data::user(cloud);
-        let schema = super::data::schema(cloud, name);
-        blocks.push(version(
-            &own,
-            &format!("postgres://{user}:${{random_password.{own}.result}}@${{{host}}}:5432/{schema}?sslmode=require"),
-        ));
-    }
-    for (name, _) in cloud.caches() {
-        let own = format!("cache_{}", label(name));
-        let end = if super::data::clustered(cloud, name) {
-            "configuration_endpoint_address"
-        } else {
-            "primary_endpoint_address"
-        };
-        blocks.push(password(&own));
-        blocks.push(secret(cloud, &own, &format!("cache/{name}"), "Address of the cache, with its password"));
-        blocks.push(version(
-            &own,
-            &format!(
-                "rediss://:${{random_password.{own}.result}}@${{aws_elasticache_replication_group.{}.{end}}}:6379/0",
-                label(name)
-            ),
-        ));
-    }
-    for (name, _) in cloud.queues() {
-        let own = format!("queue_{}", label(name));
-        let user = super::data::user(cloud);
-        blocks.push(password(&own));
-        blocks.push(secret(cloud, &own, &format!("queue/{name}"), "Address of the broker, with its password"));
-        let host = format!("trimprefix(aws_mq_broker.{}.instances[0].endpoints[0], \"amqps://\")", label(name));
-        blocks.push(version(&own, &format!("amqps://{user}:${{random_password.{own}.result}}@${{{host}}}/")));
+        let set = format!("aws secretsmanager put-secret-value --secret-id ENVIRONMENT/{name} --secret-string ...");
+        blocks.push(secret(cloud, &name.to_ascii_lowercase(), name, &hcl::plain(&about)).about(set));
     }
     blocks
 }

@@ -4,9 +4,12 @@ use serde_json::json;
 use stack::{Bucket, Kind, Period};
 
 use super::cloud::{Cloud, label, reference};
-use crate::{binding, hcl};
+use crate::{
+    binding,
+    hcl::{self, Block},
+};
 
-pub(crate) fn buckets(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn buckets(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, bucket) in &cloud.stack.buckets {
         let called = bucket.name.clone().unwrap_or_else(|| format!("{}-{name}-${{var.environment}}", cloud.stack.app));
@@ -21,15 +24,15 @@ pub(crate) fn buckets(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn closed(own: &str, called: &str, versions: bool, key: Option<&str>) -> Vec<String> {
+fn closed(own: &str, called: &str, versions: bool, key: Option<&str>) -> Vec<Block> {
     let bucket = format!("= aws_s3_bucket.{own}.id");
     let algorithm = if key.is_some() { "aws:kms" } else { "AES256" };
     vec![
-        hcl::resource("aws_s3_bucket", own, &json!({ "bucket": called, "force_destroy": "= !var.protect" })),
+        hcl::resource("aws_s3_bucket", own, json!({ "bucket": called, "force_destroy": "= !var.protect" })),
         hcl::resource(
             "aws_s3_bucket_public_access_block",
             own,
-            &json!({
+            json!({
                 "bucket": bucket,
                 "block_public_acls": true,
                 "block_public_policy": true,
@@ -40,7 +43,7 @@ fn closed(own: &str, called: &str, versions: bool, key: Option<&str>) -> Vec<Str
         hcl::resource(
             "aws_s3_bucket_versioning",
             own,
-            &json!({
+            json!({
                 "bucket": bucket,
                 "versioning_configuration {}": { "status": if versions { "Enabled" } else { "Suspended" } },
             }),
@@ -48,7 +51,7 @@ fn closed(own: &str, called: &str, versions: bool, key: Option<&str>) -> Vec<Str
         hcl::resource(
             "aws_s3_bucket_server_side_encryption_configuration",
             own,
-            &json!({
+            json!({
                 "bucket": bucket,
                 "rule {}": {
                     "bucket_key_enabled": key.is_some().then_some(true),
@@ -59,7 +62,7 @@ fn closed(own: &str, called: &str, versions: bool, key: Option<&str>) -> Vec<Str
     ]
 }
 
-fn life(own: &str, bucket: &Bucket) -> Vec<String> {
+fn life(own: &str, bucket: &Bucket) -> Vec<Block> {
     let days = |period: Period| (period.0.as_secs() / 86_400).max(1);
     let mut rules = vec![json!({
         "id": "unfinished", "status": "Enabled", "filter {}": {},
@@ -80,12 +83,12 @@ fn life(own: &str, bucket: &Bucket) -> Vec<String> {
     vec![hcl::resource(
         "aws_s3_bucket_lifecycle_configuration",
         own,
-        &json!({ "bucket": format!("= aws_s3_bucket.{own}.id"), "rule {}": rules }),
+        json!({ "bucket": format!("= aws_s3_bucket.{own}.id"), "rule {}": rules }),
     )]
 }
 
 /// Pages that may upload, by addresses signed for a short while.
-fn cors(cloud: &Cloud<'_>, own: &str, bucket: &Bucket) -> Option<String> {
+fn cors(cloud: &Cloud<'_>, own: &str, bucket: &Bucket) -> Option<Block> {
     let mut origins: Vec<String> = Vec::new();
     for text in &bucket.cors {
         let value = binding::expand(cloud.stack, text);
@@ -101,7 +104,7 @@ fn cors(cloud: &Cloud<'_>, own: &str, bucket: &Bucket) -> Option<String> {
         hcl::resource(
             "aws_s3_bucket_cors_configuration",
             own,
-            &json!({
+            json!({
                 "bucket": format!("= aws_s3_bucket.{own}.id"),
                 "cors_rule {}": {
                     "allowed_methods": ["GET", "PUT", "POST"],

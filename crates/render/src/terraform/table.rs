@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use stack::Kind;
 
 use super::cloud::{Cloud, flag, label, number, reference, text};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn tables(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn tables(cloud: &Cloud<'_>) -> Vec<Block> {
     cloud
         .extras(Kind::Table)
         .map(|(name, extra)| {
@@ -28,7 +28,7 @@ pub(crate) fn tables(cloud: &Cloud<'_>) -> Vec<String> {
                 indexes.push(json!({ "name": title, "hash_key": key, "range_key": said("sort"), "projection_type": "ALL" }));
             }
             let attributes: Vec<Value> = attributes.iter().map(|name| json!({ "name": name, "type": "S" })).collect();
-            hcl::resource("aws_dynamodb_table", &label(name), &json!({
+            hcl::resource("aws_dynamodb_table", &label(name), json!({
                 "name": text(extra, "name").map_or_else(|| format!("${{local.name}}-{name}"), str::to_owned),
                 "billing_mode": if reserved { "PROVISIONED" } else { "PAY_PER_REQUEST" },
                 "read_capacity": reserved.then(|| number(extra, "read").unwrap_or(1)),

@@ -1,48 +1,92 @@
-//! Versions, variables and their values, outputs.
+//! Versions, providers, variables and their values, outputs.
+
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use stack::{Kind, Resolved};
 
 use super::cloud::{Cloud, Shape, label};
-use crate::{File, Input, hcl};
+use crate::{
+    File, Input,
+    hcl::{self, Block},
+};
 
-pub(crate) fn versions(cloud: &Cloud<'_>) -> Vec<String> {
+/// Terraform has locks in the bucket of the state since 1.10, and OpenTofu too.
+const PROGRAM: &str = ">= 1.10.0, < 2.0.0";
+
+/// What is needed of providers besides the one of AWS in the region of everything.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Needs {
+    /// The one of AWS in CloudFront's own region.
+    pub(crate) global: bool,
+    /// The one that makes passwords.
+    pub(crate) random: bool,
+}
+
+/// What a module is written for: a range, of which the root module takes one.
+pub(crate) fn requirements(needs: Needs) -> Block {
+    providers(needs, ">= 6.0.0, < 7.0.0", ">= 3.6.0, < 4.0.0", needs.global.then_some("= [aws.global]"))
+}
+
+/// What the root module takes: one minor release, whose patches `terraform init -upgrade` may fetch.
+pub(crate) fn versions(needs: Needs) -> Vec<Block> {
+    vec![providers(needs, "~> 6.62.0", "~> 3.7.0", None)]
+}
+
+fn providers(needs: Needs, aws: &str, random: &str, aliases: Option<&str>) -> Block {
+    let other = needs.random.then(|| json!({ "source": "hashicorp/random", "version": random }));
+    hcl::block(
+        &["terraform"],
+        json!({
+            "required_version": PROGRAM,
+            "required_providers {}": {
+                "aws": { "source": "hashicorp/aws", "version": aws, "configuration_aliases": aliases },
+                "random": other,
+            },
+        }),
+    )
+}
+
+/// Where the state is.
+pub(crate) fn backend(cloud: &Cloud<'_>) -> Vec<Block> {
+    let key = format!("{}/terraform.tfstate", cloud.stack.app);
+    vec![hcl::block(
+        &["terraform"],
+        json!({
+            "# terraform init -backend-config=bucket=NAME -backend-config=region=REGION; one workspace per environment": null,
+            "backend \"s3\" {}": { "key": key, "encrypt": true, "use_lockfile": true },
+        }),
+    )]
+}
+
+/// The providers, and the tags that everything has.
+pub(crate) fn configured(cloud: &Cloud<'_>, needs: Needs) -> Vec<Block> {
     let app = cloud.stack.app.as_str();
     let tags = json!({ "Application": app, "Environment": "= var.environment", "ManagedBy": "terraform" });
-    let mut blocks = vec![
-        hcl::block(
-            &["terraform"],
-            &json!({
-                "required_version": ">= 1.10.0",
-                "required_providers {}": {
-                    "aws": { "source": "hashicorp/aws", "version": "~> 6.0" },
-                    "random": { "source": "hashicorp/random", "version": "~> 3.7" },
-                },
-                "# terraform init -backend-config=bucket=NAME -backend-config=region=REGION; one workspace per environment": null,
-                "backend \"s3\" {}": { "key": format!("{app}/terraform.tfstate"), "encrypt": true, "use_lockfile": true },
-            }),
-        ),
-        hcl::block(&["provider", "aws"], &json!({ "region": "= var.region", "default_tags {}": { "tags": tags } })),
-        "# CloudFront reads certificates and filters from this region only\n".to_owned()
-            + &hcl::block(
-                &["provider", "aws"],
-                &json!({ "alias": "global", "region": "us-east-1", "default_tags {}": { "tags": tags } }),
-            ),
-        hcl::block(&["locals"], &json!({ "name": format!("{app}-${{var.environment}}") })),
-        hcl::data("aws_caller_identity", "current", &json!({})),
-        hcl::data("aws_region", "current", &json!({})),
-    ];
-    if cloud.networked() {
-        blocks.push(hcl::data("aws_availability_zones", "all", &json!({ "state": "available" })));
+    let mut blocks = vec![hcl::block(
+        &["provider", "aws"],
+        json!({ "region": "= var.region", "default_tags {}": { "tags": tags } }),
+    )];
+    if needs.global {
+        let body = json!({ "alias": "global", "region": "us-east-1", "default_tags {}": { "tags": tags } });
+        blocks.push(
+            hcl::block(&["provider", "aws"], body)
+                .about("CloudFront reads certificates and filters from this region only"),
+        );
     }
     blocks
 }
 
-fn variable(name: &str, kind: &str, about: &str, default: &Value) -> String {
-    hcl::block(&["variable", name], &json!({ "description": about, "type": format!("= {kind}"), "default": default }))
+/// What the names of everything begin with.
+pub(crate) fn names(cloud: &Cloud<'_>) -> Block {
+    hcl::block(&["locals"], json!({ "name": format!("{}-${{var.environment}}", cloud.stack.app) }))
 }
 
-pub(crate) fn variables(cloud: &Cloud<'_>) -> Vec<String> {
+fn variable(name: &str, kind: &str, about: &str, default: &Value) -> Block {
+    hcl::block(&["variable", name], json!({ "description": about, "type": format!("= {kind}"), "default": default }))
+}
+
+pub(crate) fn variables(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = vec![
         variable("environment", "string", "Name of the environment", &Value::Null),
         variable("region", "string", "Region that everything is in", &json!("us-east-1")),
@@ -83,13 +127,16 @@ pub(crate) fn variables(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-/// `NAME.tfvars` for each environment of the same target.
-pub(crate) fn values(input: &Input, cloud: &Cloud<'_>) -> Vec<File> {
+/// `environments/NAME.tfvars` for each environment of the same target, with values of these variables.
+pub(crate) fn values(input: &Input, cloud: &Cloud<'_>, known: &BTreeSet<&str>) -> Vec<File> {
     let same = input.all.iter().filter(|other| other.environment.target == cloud.resolved.environment.target);
     same.map(|resolved| {
-        let body = hcl::assignments(&values_of(resolved, cloud));
-        let about = format!("terraform apply -var-file={}.tfvars", resolved.name);
-        File::new(format!("{}.tfvars", resolved.name), &about, &body)
+        let mut values = values_of(resolved, cloud);
+        values.retain(|name, _| known.contains(name.as_str()));
+        let name = &resolved.name;
+        let about =
+            format!("terraform workspace select {name} && terraform apply -var-file=environments/{name}.tfvars");
+        File::new(format!("environments/{name}.tfvars"), &about, &hcl::assignments(&values))
     })
     .collect()
 }
@@ -116,7 +163,7 @@ fn values_of(resolved: &Resolved, cloud: &Cloud<'_>) -> Map<String, Value> {
     }
     let databases: Map<String, Value> = cloud
         .databases()
-        .filter_map(|(name, _)| Some((name.to_string(), super::data::database_values(stack.databases.get(name)?))))
+        .filter_map(|(name, _)| Some((name.to_string(), super::database::database_values(stack.databases.get(name)?))))
         .collect();
     if !databases.is_empty() {
         set("databases", databases.into());
@@ -170,18 +217,16 @@ pub(crate) fn fit(cpu: u32, memory: u64) -> (u32, u64) {
     (*cpu, memory.max(*least).div_ceil(*step).saturating_mul(*step).min(*most))
 }
 
-pub(crate) fn outputs(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn outputs(cloud: &Cloud<'_>) -> Vec<Block> {
     let output = |name: &str, about: &str, value: &str| {
-        hcl::block(&["output", name], &json!({ "description": about, "value": format!("= {value}") }))
+        hcl::block(&["output", name], json!({ "description": about, "value": format!("= {value}") }))
     };
     let mut blocks = Vec::new();
     if cloud.shape == Shape::Fargate && !cloud.stack.services.is_empty() {
         blocks.push(output("cluster", "Cluster of the services", "aws_ecs_cluster.main.name"));
-        blocks.push(output(
-            "images",
-            "Where images go",
-            "{ for name, repository in aws_ecr_repository.all : name => repository.repository_url }",
-        ));
+    }
+    if !super::fargate::built(cloud).is_empty() && cloud.shape != Shape::Machines {
+        blocks.push(output("images", "Where images go", "aws_ecr_repository.all[*].repository_url"));
     }
     if cloud.networked() {
         blocks.push(output("private_subnets", "Where migrations run", "aws_subnet.private[*].id"));

@@ -7,7 +7,7 @@ use super::{
     api, balancer, cdn,
     cloud::{Cloud, Shape, flag, label, text, texts},
 };
-use crate::hcl;
+use crate::hcl::{self, Block};
 
 /// The filter of distributions, where there is nothing else to put it on.
 pub(crate) fn of_cdn(cloud: &Cloud<'_>) -> Value {
@@ -79,7 +79,7 @@ fn rules(extra: &Extra) -> Vec<Value> {
     rules
 }
 
-pub(crate) fn filters(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn filters(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     if cloud.shape == Shape::Cluster {
         return blocks;
@@ -93,7 +93,7 @@ pub(crate) fn filters(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_wafv2_web_acl",
             &own,
-            &json!({
+            json!({
                 "provider": global.then_some("= aws.global"),
                 "name": format!("${{local.name}}-{name}"),
                 "scope": if global { "CLOUDFRONT" } else { "REGIONAL" },
@@ -107,7 +107,7 @@ pub(crate) fn filters(cloud: &Cloud<'_>) -> Vec<String> {
             blocks.push(hcl::resource(
                 "aws_wafv2_web_acl_association",
                 &own,
-                &json!({
+                json!({
                     "resource_arn": format!("= {resource}"), "web_acl_arn": format!("= aws_wafv2_web_acl.{own}.arn"),
                 }),
             ));

@@ -13,7 +13,7 @@ use hcl_edit::{
     visit::{self, Visit},
 };
 
-use crate::provider::Provider;
+use crate::{provider::Provider, terraform_modules};
 
 /// What any resource may have.
 const ANYWHERE: [&str; 7] = ["count", "for_each", "provider", "depends_on", "lifecycle", "provisioner", "connection"];
@@ -27,49 +27,104 @@ const BUILT_IN: [&str; 6] = ["count", "each", "self", "path", "terraform", "modu
 /// Kinds of other providers: that they are there is checked, what they take is not.
 const OTHERS: [&str; 1] = ["random_"];
 
-/// Everything that is wrong with the `.tf` and `.tfvars` files of a folder; nothing when they are right.
+/// Everything that is wrong with the root module in a folder, its modules and its files of values; nothing when they are right.
 pub(crate) fn check(provider: &Provider, folder: &Path) -> BTreeSet<String> {
-    let mut check = Check { provider, file: String::new(), defined: BTreeSet::new(), wrong: BTreeSet::new() };
-    let mut files: BTreeMap<String, Body> = BTreeMap::new();
+    let mut wrong = BTreeSet::new();
+    let mut one = |path: &Path, prefix: &str| {
+        let mut check = Check::new(provider, prefix);
+        let bodies = check.folder(path);
+        if prefix.is_empty() {
+            check.values(&path.join("environments"));
+        }
+        wrong.append(&mut check.wrong);
+        bodies
+    };
+    let root = one(folder, "");
+    let modules = terraform_modules::folders(folder)
+        .into_iter()
+        .map(|(name, path)| {
+            let bodies = one(&path, &format!("modules/{name}/"));
+            (name, bodies)
+        })
+        .collect();
+    wrong.extend(terraform_modules::check(&root, &modules));
+    wrong
+}
+
+/// The texts of a folder that end so, parsed.
+fn parsed(folder: &Path, ending: &str, mut bad: impl FnMut(&str, &str)) -> BTreeMap<String, Body> {
+    let mut files = BTreeMap::new();
     for path in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
-        if !path.extension().is_some_and(|ending| ending == "tf" || ending == "tfvars") {
+        if path.extension().is_none_or(|found| found != ending) {
             continue;
         }
-        check.file = path.file_name().expect("a file").to_string_lossy().into_owned();
+        let name = path.file_name().expect("a file").to_string_lossy().into_owned();
         match parse_body(&std::fs::read_to_string(&path).expect("a text")) {
-            Ok(body) => drop(files.insert(check.file.clone(), body)),
-            Err(error) => check.say(&format!("line {}: {}", error.location().line(), error.message())),
+            Ok(body) => drop(files.insert(name, body)),
+            Err(error) => bad(&name, &format!("line {}: {}", error.location().line(), error.message())),
         }
     }
-    let (values, code): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| name.ends_with(".tfvars"));
-    assert!(!code.is_empty(), "{} has no .tf files", folder.display());
-    for (name, body) in &code {
-        check.file.clone_from(name);
-        body.blocks().for_each(|block| check.define(block));
-    }
-    for (name, body) in &code {
-        check.file.clone_from(name);
-        body.blocks().for_each(|block| check.arguments(block));
-        References { check: &mut check, bound: Vec::new() }.visit_body(body);
-    }
-    for (name, body) in values {
-        check.file.clone_from(name);
-        body.attributes().for_each(|value| check.is_somewhere(&format!("var.{}", value.key.as_str())));
-    }
-    check.wrong
+    files
 }
 
 struct Check<'a> {
     provider: &'a Provider,
+    /// Of the files' names.
+    prefix: &'a str,
     file: String,
     /// As expressions name them: `aws_lb.main`, `data.aws_region.current`, `var.region`, `local.name`, `aws.global`.
     defined: BTreeSet<String>,
+    /// Of those, the ones an expression names.
+    used: BTreeSet<String>,
     wrong: BTreeSet<String>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(provider: &'a Provider, prefix: &'a str) -> Self {
+        let (defined, used, wrong) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { provider, prefix, file: String::new(), defined, used, wrong }
+    }
+
     fn say(&mut self, what: &str) {
-        self.wrong.insert(format!("{}: {what}", self.file));
+        self.wrong.insert(format!("{}{}: {what}", self.prefix, self.file));
+    }
+
+    /// A folder's code, which it gives back.
+    fn folder(&mut self, folder: &Path) -> Vec<Body> {
+        let code = parsed(folder, "tf", |name, what| {
+            name.clone_into(&mut self.file);
+            self.say(what);
+        });
+        assert!(!code.is_empty() || !self.wrong.is_empty(), "{} has no .tf files", folder.display());
+        for (name, body) in &code {
+            self.file.clone_from(name);
+            body.blocks().for_each(|block| self.define(block));
+        }
+        for (name, body) in &code {
+            self.file.clone_from(name);
+            body.blocks().for_each(|block| self.arguments(block));
+            References { check: &mut *self, bound: Vec::new() }.visit_body(body);
+        }
+        let mut idle: Vec<String> = self.defined.difference(&self.used).cloned().collect();
+        idle.retain(|address| ["var.", "local.", "data."].iter().any(|kind| address.starts_with(kind)));
+        self.file.clear();
+        for address in idle {
+            self.say(&format!("{address} is used nowhere"));
+        }
+        code.into_values().collect()
+    }
+
+    /// The files of values.
+    fn values(&mut self, folder: &Path) {
+        let values = parsed(folder, "tfvars", |name, what| {
+            name.clone_into(&mut self.file);
+            self.say(what);
+        });
+        assert!(!values.is_empty() || !self.wrong.is_empty(), "{} has no values", folder.display());
+        for (name, body) in values {
+            self.file = format!("environments/{name}");
+            body.attributes().for_each(|value| self.is_somewhere(&format!("var.{}", value.key.as_str())));
+        }
     }
 
     fn define(&mut self, block: &Block) {
@@ -84,6 +139,7 @@ impl Check<'_> {
                 Some(Expression::String(alias)) => vec![format!("{name}.{}", alias.as_str())],
                 _ => vec![format!("provider.{name}")],
             },
+            ("terraform", []) => block.body.get_blocks("required_providers").flat_map(aliases).collect(),
             _ => Vec::new(),
         };
         for address in addresses {
@@ -97,6 +153,7 @@ impl Check<'_> {
         if !self.defined.contains(address) {
             self.say(&format!("{address} is nowhere"));
         }
+        self.used.insert(address.to_owned());
     }
 
     /// The arguments of a resource or of data.
@@ -160,7 +217,7 @@ impl Check<'_> {
     }
 
     /// `root.names...`, as an expression says it.
-    fn reference<'a>(&mut self, root: &'a str, mut names: impl Iterator<Item = &'a str>) {
+    fn reference<'n>(&mut self, root: &'n str, mut names: impl Iterator<Item = &'n str>) {
         let data = root == "data";
         let Some(kind) = (if data { names.next() } else { Some(root) }) else { return };
         let Some(name) = names.next() else { return };
@@ -174,6 +231,16 @@ impl Check<'_> {
             self.say(&format!("{address} has no `{attribute}`"));
         }
     }
+}
+
+/// Providers that a module is handed by name: `configuration_aliases = [aws.global]`.
+fn aliases(required: &Block) -> Vec<String> {
+    let providers = required.body.attributes().filter_map(|one| one.value.as_object());
+    let words = providers.flat_map(|one| {
+        one.iter().filter(|(key, _)| key.as_ident().is_some_and(|key| key.as_str() == "configuration_aliases"))
+    });
+    let aliases = words.filter_map(|(_, value)| value.expr().as_array()).flat_map(Array::iter);
+    aliases.map(|alias| alias.to_string().trim().to_owned()).collect()
 }
 
 /// Follows every expression.

@@ -1,34 +1,14 @@
-//! The account: what it may cost, who is told, and its own guards.
+//! The account's own guards: who did what, what looks strange, what is vulnerable.
 
 use serde_json::json;
 use stack::Kind;
 
 use super::cloud::{Cloud, texts};
-use crate::hcl;
+use crate::hcl::{self, Block};
 
-pub(crate) fn budget(cloud: &Cloud<'_>) -> Vec<String> {
-    let notify = |threshold: u32, kind: &str| {
-        json!({
-            "comparison_operator": "GREATER_THAN",
-            "threshold": threshold,
-            "threshold_type": "PERCENTAGE",
-            "notification_type": kind,
-            "subscriber_email_addresses": "= compact([var.alarm_email])",
-        })
-    };
-    let mut blocks = vec![hcl::resource(
-        "aws_budgets_budget",
-        "main",
-        &json!({
-            "count": "= var.alarm_email == \"\" ? 0 : 1",
-            "name": "= local.name",
-            "budget_type": "COST",
-            "limit_amount": "= tostring(var.budget)",
-            "limit_unit": "USD",
-            "time_unit": "MONTHLY",
-            "notification {}": [notify(80, "ACTUAL"), notify(100, "FORECASTED")],
-        }),
-    )];
+/// Those that an `[audit]` asks for.
+pub(crate) fn guards(cloud: &Cloud<'_>) -> Vec<Block> {
+    let mut blocks = Vec::new();
     let rules: Vec<String> =
         cloud.extras(Kind::Audit).flat_map(|(_, extra)| texts(extra, "rules")).map(str::to_ascii_lowercase).collect();
     let asked = |word: &str| rules.iter().any(|rule| rule.contains(word));
@@ -36,11 +16,11 @@ pub(crate) fn budget(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_guardduty_detector",
             "main",
-            &json!({ "enable": true, "finding_publishing_frequency": "FIFTEEN_MINUTES" }),
+            json!({ "enable": true, "finding_publishing_frequency": "FIFTEEN_MINUTES" }),
         ));
     }
     if asked("scan") {
-        blocks.push(hcl::resource("aws_inspector2_enabler", "main", &json!({
+        blocks.push(hcl::resource("aws_inspector2_enabler", "main", json!({
             "account_ids": ["= data.aws_caller_identity.current.account_id"], "resource_types": ["ECR", "LAMBDA", "EC2"],
         })));
     }
@@ -50,31 +30,31 @@ pub(crate) fn budget(cloud: &Cloud<'_>) -> Vec<String> {
     blocks
 }
 
-fn trail() -> Vec<String> {
+fn trail() -> Vec<Block> {
     let arn = "arn:aws:cloudtrail:${var.region}:${data.aws_caller_identity.current.account_id}:trail/${local.name}";
     let condition = json!({ "StringEquals": { "AWS:SourceArn": arn } });
     vec![
         hcl::resource(
             "aws_s3_bucket",
             "trail",
-            &json!({ "bucket": "${local.name}-trail-${data.aws_caller_identity.current.account_id}", "force_destroy": "= !var.protect" }),
+            json!({ "bucket": "${local.name}-trail-${data.aws_caller_identity.current.account_id}", "force_destroy": "= !var.protect" }),
         ),
         hcl::resource(
             "aws_s3_bucket_public_access_block",
             "trail",
-            &json!({
+            json!({
                 "bucket": "= aws_s3_bucket.trail.id", "block_public_acls": true, "block_public_policy": true, "ignore_public_acls": true, "restrict_public_buckets": true,
             }),
         ),
         hcl::resource(
             "aws_s3_bucket_versioning",
             "trail",
-            &json!({ "bucket": "= aws_s3_bucket.trail.id", "versioning_configuration {}": { "status": "Enabled" } }),
+            json!({ "bucket": "= aws_s3_bucket.trail.id", "versioning_configuration {}": { "status": "Enabled" } }),
         ),
         hcl::resource(
             "aws_s3_bucket_policy",
             "trail",
-            &json!({
+            json!({
                 "bucket": "= aws_s3_bucket.trail.id",
                 "policy": super::role::policy(&[
                     json!({ "Effect": "Allow", "Principal": { "Service": "cloudtrail.amazonaws.com" }, "Action": "s3:GetBucketAcl", "Resource": "= aws_s3_bucket.trail.arn", "Condition": condition }),
@@ -88,7 +68,7 @@ fn trail() -> Vec<String> {
         hcl::resource(
             "aws_cloudtrail",
             "main",
-            &json!({
+            json!({
                 "name": "= local.name", "s3_bucket_name": "= aws_s3_bucket.trail.id", "is_multi_region_trail": true,
                 "enable_log_file_validation": true, "include_global_service_events": true, "depends_on": ["= aws_s3_bucket_policy.trail"],
             }),

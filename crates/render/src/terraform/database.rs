@@ -1,10 +1,13 @@
-//! Databases, caches, brokers, search and the vault of backups.
+//! PostgreSQL: a server on RDS, or Aurora Serverless v2 (T1), and the secret that says where it is.
 
-use serde_json::{Map, Value, json};
-use stack::{Cache, Database, DatabaseEngine, Kind, ResourceName, ResourceRef};
+use serde_json::{Value, json};
+use stack::{Database, DatabaseEngine, Kind, ResourceName, ResourceRef};
 
-use super::cloud::{Cloud, days, label, number, reference, text};
-use crate::hcl;
+use super::{
+    cloud::{Cloud, days, label, reference},
+    secret,
+};
+use crate::hcl::{self, Block};
 
 /// Whether a database is Aurora Serverless v2.
 pub(crate) fn serverless(database: &Database) -> bool {
@@ -52,7 +55,7 @@ fn major(engine: &DatabaseEngine) -> (String, String) {
     (version, major)
 }
 
-pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
+pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     if cloud.databases().next().is_none() {
         return blocks;
@@ -60,7 +63,7 @@ pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
     blocks.push(hcl::resource(
         "aws_db_subnet_group",
         "main",
-        &json!({
+        json!({
             "name": "= local.name",
             "subnet_ids": "= aws_subnet.data[*].id",
         }),
@@ -69,7 +72,7 @@ pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_iam_role",
             "rds_monitoring",
-            &json!({
+            json!({
                 "name": "${local.name}-rds-monitoring-role",
                 "assume_role_policy": super::role::trust("monitoring.rds.amazonaws.com"),
             }),
@@ -77,7 +80,7 @@ pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
         blocks.push(hcl::resource(
             "aws_iam_role_policy_attachment",
             "rds_monitoring",
-            &json!({
+            json!({
                 "role": "= aws_iam_role.rds_monitoring.name",
                 "policy_arn": "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole",
             }),
@@ -90,8 +93,22 @@ pub(crate) fn databases(cloud: &Cloud<'_>) -> Vec<String> {
         } else {
             instance(cloud, name, database)
         });
+        blocks.extend(address(cloud, name, database));
     }
     blocks
+}
+
+/// Where it is, for those who need it.
+fn address(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<Block> {
+    let host = if serverless(database) {
+        format!("aws_rds_cluster.{}.endpoint", label(name))
+    } else {
+        format!("aws_db_instance.{}.address", label(name))
+    };
+    let (user, schema) = (user(cloud), schema(cloud, name));
+    let store = ResourceRef { kind: Kind::Database, name: name.clone() };
+    let address = format!("postgres://{user}:PASSWORD@${{{host}}}:5432/{schema}?sslmode=require");
+    secret::of_store(cloud, &store, "database", &address)
 }
 
 fn flag_of(database: &Database, key: &str) -> bool {
@@ -99,7 +116,7 @@ fn flag_of(database: &Database, key: &str) -> bool {
 }
 
 /// Settings, and no connection without TLS.
-fn parameters(name: &ResourceName, database: &Database) -> String {
+fn parameters(name: &ResourceName, database: &Database) -> Block {
     let (_, major) = major(&database.engine);
     let mut list = vec![
         json!({ "name": "rds.force_ssl", "value": "1" }),
@@ -119,7 +136,7 @@ fn parameters(name: &ResourceName, database: &Database) -> String {
     hcl::resource(
         kind,
         &label(name),
-        &json!({
+        json!({
             "name_prefix": format!("${{local.name}}-{name}-"),
             "family": family,
             "parameter {}": list,
@@ -143,7 +160,7 @@ fn insights(database: &Database) -> u64 {
     if wanted <= 7 { 7 } else { wanted.div_ceil(31).min(24) * 31 }
 }
 
-fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<String> {
+fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<Block> {
     let (version, _) = major(&database.engine);
     let own = label(name);
     let (window, maintenance) = window(database);
@@ -152,7 +169,7 @@ fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<
     let mut blocks = vec![hcl::resource(
         "aws_db_instance",
         &own,
-        &json!({
+        json!({
             "identifier": server,
             "engine": "postgres",
             "engine_version": version,
@@ -186,7 +203,7 @@ fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<
             "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
         }),
     )];
-    blocks.push(hcl::resource("aws_db_instance", &format!("{own}_replica"), &json!({
+    blocks.push(hcl::resource("aws_db_instance", &format!("{own}_replica"), json!({
         "count": format!("= {settings}.replicas"),
         "identifier": format!("${{local.name}}-{name}-replica-${{count.index}}"),
         "replicate_source_db": format!("= aws_db_instance.{own}.identifier"),
@@ -207,7 +224,7 @@ fn instance(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<
 }
 
 /// Aurora Serverless v2: the engine mode of v1 has ended (T1); pausing is a capacity of nothing.
-fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<String> {
+fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<Block> {
     let (version, _) = major(&database.engine);
     let own = label(name);
     let (window, maintenance) = window(database);
@@ -220,7 +237,7 @@ fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<St
         hcl::resource(
             "aws_rds_cluster",
             &own,
-            &json!({
+            json!({
                 "cluster_identifier": server,
                 "engine": "aurora-postgresql",
                 "# serverless v2 runs in the mode `provisioned`": null,
@@ -254,7 +271,7 @@ fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<St
         hcl::resource(
             "aws_rds_cluster_instance",
             &own,
-            &json!({
+            json!({
                 "count": format!("= 1 + {settings}.replicas"),
                 "identifier": format!("${{local.name}}-{name}-${{count.index}}"),
                 "cluster_identifier": format!("= aws_rds_cluster.{own}.id"),
@@ -267,210 +284,4 @@ fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<St
             }),
         ),
     ]
-}
-
-/// Whether a cache is spread over shards in the environment the files are shaped by.
-pub(crate) fn clustered(cloud: &Cloud<'_>, name: &ResourceName) -> bool {
-    cloud.stack.caches.get(name).is_some_and(|cache| cache.shards > 1)
-}
-
-fn cache_text<'c>(cache: &'c Cache, key: &str) -> Option<&'c str> {
-    cache.cloud.get(key).and_then(Value::as_str)
-}
-
-pub(crate) fn caches(cloud: &Cloud<'_>) -> Vec<String> {
-    let mut blocks = Vec::new();
-    for (name, cache) in cloud.caches() {
-        if blocks.is_empty() {
-            let subnets = json!({ "name": "= local.name", "subnet_ids": "= aws_subnet.data[*].id" });
-            blocks.push(hcl::resource("aws_elasticache_subnet_group", "main", &subnets));
-        }
-        let own = label(name);
-        let (engine, version) = cache.engine.split_once(':').unwrap_or(("redis", "7"));
-        let settings = format!("var.caches[\"{name}\"]");
-        let many = clustered(cloud, name);
-        let version = if version.contains('.') { version.to_owned() } else { format!("{version}.1") };
-        let family = if engine == "valkey" { "valkey8" } else { "redis7" };
-        blocks.push(hcl::resource("aws_elasticache_replication_group", &own, &json!({
-            "replication_group_id": cache_text(cache, "name").map_or_else(|| format!("${{local.name}}-{name}"), str::to_owned),
-            "description": format!("{name} of ${{local.name}}"),
-            "engine": engine,
-            "engine_version": version,
-            "node_type": format!("= {settings}.class"),
-            "port": 6379,
-            "parameter_group_name": if many { format!("default.{family}.cluster.on") } else { format!("default.{family}") },
-            "# a replica takes over by itself where there is one": null,
-            "automatic_failover_enabled": if many { json!(true) } else { json!(format!("= {settings}.replicas > 0")) },
-            "multi_az_enabled": format!("= {settings}.replicas > 0"),
-            "num_node_groups": many.then(|| format!("= {settings}.shards")),
-            "replicas_per_node_group": many.then(|| format!("= {settings}.replicas")),
-            "num_cache_clusters": (!many).then(|| format!("= 1 + {settings}.replicas")),
-            "subnet_group_name": "= aws_elasticache_subnet_group.main.name",
-            "security_group_ids": [format!("= aws_security_group.cache_{own}.id")],
-            "at_rest_encryption_enabled": true,
-            "kms_key_id": cloud.key(&reference(Kind::Cache, name)),
-            "transit_encryption_enabled": true,
-            "auth_token": format!("= random_password.cache_{own}.result"),
-            "snapshot_retention_limit": days(cache_text(cache, "keep"), 7).min(35),
-            "snapshot_window": "03:00-04:00",
-            "maintenance_window": "sun:04:30-sun:05:30",
-            "auto_minor_version_upgrade": true,
-        })));
-    }
-    blocks
-}
-
-pub(crate) fn queues(cloud: &Cloud<'_>) -> Vec<String> {
-    let queues = cloud.queues().map(|(name, queue)| {
-        let own = label(name);
-        let version = queue.engine.split_once(':').map_or("3.13", |(_, version)| version);
-        let cluster = queue.replicas > 1;
-        hcl::resource("aws_mq_broker", &own, &json!({
-            "broker_name": format!("${{local.name}}-{name}"),
-            "engine_type": "RabbitMQ",
-            "# the oldest that Amazon MQ still runs": version.starts_with("3.12").then_some(Value::Null),
-            "engine_version": if version.starts_with("3.") { "3.13" } else { version },
-            "auto_minor_version_upgrade": true,
-            "host_instance_type": if cluster { "mq.m5.large" } else { "mq.t3.micro" },
-            "deployment_mode": if cluster { "CLUSTER_MULTI_AZ" } else { "SINGLE_INSTANCE" },
-            "publicly_accessible": false,
-            "subnet_ids": if cluster { "= slice(aws_subnet.data[*].id, 0, 2)" } else { "= [aws_subnet.data[0].id]" },
-            "security_groups": [format!("= aws_security_group.queue_{own}.id")],
-            "user {}": { "username": user(cloud), "password": format!("= random_password.queue_{own}.result") },
-            "logs {}": { "general": true },
-        }))
-    });
-    queues.collect()
-}
-
-pub(crate) fn searches(cloud: &Cloud<'_>) -> Vec<String> {
-    let mut blocks = Vec::new();
-    for (name, extra) in cloud.extras(Kind::Search).filter(|(_, extra)| !extra.settings.contains_key("url")) {
-        let own = label(name);
-        let version =
-            text(extra, "engine").and_then(|engine| engine.split_once(':')).map_or("2", |(_, version)| version);
-        let version = if version.contains('.') { version.to_owned() } else { format!("{version}.19") };
-        let nodes = number(extra, "nodes").unwrap_or(1);
-        let masters = number(extra, "masters").unwrap_or(0);
-        let zones = number(extra, "zones").unwrap_or(1).min(nodes).min(2);
-        let storage = text(extra, "storage").and_then(|text| text.parse::<stack::ByteSize>().ok());
-        blocks.push(hcl::resource("aws_opensearch_domain", &own, &json!({
-            "domain_name": format!("${{local.name}}-{name}"),
-            "engine_version": format!("OpenSearch_{version}"),
-            "cluster_config {}": {
-                "instance_type": text(extra, "class").unwrap_or("t3.small.search"),
-                "instance_count": nodes,
-                "dedicated_master_enabled": (masters > 0).then_some(true),
-                "dedicated_master_type": (masters > 0).then(|| text(extra, "master_class").unwrap_or("t3.small.search")),
-                "dedicated_master_count": (masters > 0).then_some(masters),
-                "zone_awareness_enabled": (zones > 1).then_some(true),
-                "zone_awareness_config {}": (zones > 1).then(|| json!({ "availability_zone_count": zones })),
-            },
-            "ebs_options {}": { "ebs_enabled": true, "volume_type": "gp3", "volume_size": storage.map_or(20, |size| size.0 >> 30) },
-            "encrypt_at_rest {}": { "enabled": true },
-            "node_to_node_encryption {}": { "enabled": true },
-            "domain_endpoint_options {}": { "enforce_https": true, "tls_security_policy": "Policy-Min-TLS-1-2-PFS-2023-10" },
-            "vpc_options {}": {
-                "subnet_ids": format!("= slice(aws_subnet.data[*].id, 0, {})", zones.max(1)),
-                "security_group_ids": [format!("= aws_security_group.search_{own}.id")],
-            },
-            "access_policies": super::role::policy(&[json!({
-                "Effect": "Allow",
-                "Principal": { "AWS": "arn:aws:iam::${data.aws_caller_identity.current.account_id}:root" },
-                "Action": "es:ESHttp*",
-                "Resource": format!("arn:aws:es:${{var.region}}:${{data.aws_caller_identity.current.account_id}}:domain/${{local.name}}-{name}/*"),
-            })]),
-        })));
-        if let Some(bucket) = text(extra, "snapshots").and_then(|text| text.strip_prefix("bucket.")) {
-            blocks.push(format!(
-                "# registered once with PUT _snapshot, as this role\n{}",
-                hcl::resource(
-                    "aws_iam_role",
-                    &format!("search_{own}"),
-                    &json!({
-                        "name": format!("${{local.name}}-search-{name}"),
-                        "assume_role_policy": super::role::trust("es.amazonaws.com"),
-                    })
-                )
-            ));
-            blocks.push(hcl::resource(
-                "aws_iam_role_policy",
-                &format!("search_{own}"),
-                &json!({
-                    "name": "snapshots",
-                    "role": format!("= aws_iam_role.search_{own}.id"),
-                    "policy": super::role::policy(&[super::role::bucket(&label(bucket), true)]),
-                }),
-            ));
-        }
-    }
-    blocks
-}
-
-/// A vault with daily, weekly and monthly copies of databases and tables, as `backup.keep` says.
-pub(crate) fn backups(cloud: &Cloud<'_>) -> Vec<String> {
-    let kept = cloud.databases().find_map(|(_, database)| database.backup.as_ref()?.keep);
-    let Some(keep) = kept else { return Vec::new() };
-    let mut resources: Vec<Value> = cloud
-        .databases()
-        .map(|(name, database)| {
-            if serverless(database) {
-                format!("= aws_rds_cluster.{}.arn", label(name))
-            } else {
-                format!("= aws_db_instance.{}.arn", label(name))
-            }
-            .into()
-        })
-        .collect();
-    resources.extend(
-        cloud.extras(Kind::Table).map(|(name, _)| Value::from(format!("= aws_dynamodb_table.{}.arn", label(name)))),
-    );
-    let rule = |name: &str, schedule: &str, days: u32| {
-        (days > 0).then(|| {
-            json!({
-                "rule_name": name,
-                "target_vault_name": "= aws_backup_vault.main.name",
-                "schedule": schedule,
-                "lifecycle {}": { "delete_after": days },
-            })
-        })
-    };
-    let rules = [
-        rule("daily", "cron(0 3 * * ? *)", keep.days),
-        rule("weekly", "cron(0 4 ? * SUN *)", keep.weeks * 7),
-        rule("monthly", "cron(0 5 1 * ? *)", keep.months * 31),
-    ];
-    let mut trusted = Map::new();
-    trusted.insert("name".to_owned(), "${local.name}-backup".into());
-    trusted.insert("assume_role_policy".to_owned(), super::role::trust("backup.amazonaws.com"));
-    let mut blocks = vec![
-        hcl::resource(
-            "aws_backup_vault",
-            "main",
-            &json!({ "name": "= local.name", "force_destroy": "= !var.protect" }),
-        ),
-        hcl::resource("aws_backup_plan", "main", &json!({ "name": "= local.name", "rule {}": rules })),
-        hcl::resource("aws_iam_role", "backup", &trusted.into()),
-    ];
-    for (own, policy) in [("backup", "ForBackup"), ("restore", "ForRestores")] {
-        blocks.push(hcl::resource(
-            "aws_iam_role_policy_attachment",
-            own,
-            &json!({
-                "role": "= aws_iam_role.backup.name",
-                "policy_arn": format!("arn:aws:iam::aws:policy/service-role/AWSBackupServiceRolePolicy{policy}"),
-            }),
-        ));
-    }
-    blocks.push(hcl::resource(
-        "aws_backup_selection",
-        "main",
-        &json!({
-            "name": "= local.name",
-            "plan_id": "= aws_backup_plan.main.id",
-            "iam_role_arn": "= aws_iam_role.backup.arn",
-            "resources": resources,
-        }),
-    ));
-    blocks
 }

@@ -163,7 +163,7 @@ async fn change(host: &Arc<Host>, scope: &Scope, call: Call) -> Result<Reply, Ta
             let stands = stands.map_err(|error| Error::failed(format!("the agent broke down: {error}")))??;
             return Ok(Reply::Claimed { claim: stands });
         }
-        Call::Redeliver { function } => functions::redeliver(host, &target.environment, function)?,
+        Call::Redeliver { to } => functions::redeliver(host, &target.environment, to)?,
         Call::Promote { deploy } => target.promote(deploy).await?,
         Call::Info
         | Call::Scopes

@@ -13,7 +13,7 @@ use stack::{Kind, Resolved, ResourceName, Revision};
 
 use crate::{
     error::Error,
-    files,
+    files, functions,
     ports::{self, Port, Ports},
 };
 
@@ -48,13 +48,14 @@ impl Internal {
         &self.ports
     }
 
-    /// Gives a port to each service of a revision that something else in its stack needs.
+    /// Gives a port to each service of a revision that something else in its stack needs, or that a topic goes to.
     pub(crate) fn open_for(&mut self, revision: &Revision, resolved: &Resolved, ports: &Ports) -> Result<(), Error> {
-        let needed = needed(resolved);
-        if needed.is_empty() || self.ports.contains_key(revision) {
+        let mut given = self.of(revision);
+        let mut needed = needed(resolved);
+        needed.retain(|name| !given.contains_key(name));
+        if needed.is_empty() {
             return Ok(());
         }
-        let mut given = BTreeMap::new();
         let mut kept = Vec::new();
         for name in needed {
             let port = ports.take(ports::INTERNAL)?;
@@ -88,14 +89,15 @@ impl Internal {
     }
 }
 
-/// The services that services, jobs or functions of the stack need.
+/// The services that services, jobs or functions of the stack need, and those that topics go to.
 fn needed(resolved: &Resolved) -> Vec<ResourceName> {
     let stack = &resolved.stack;
     let needs = stack.services.values().flat_map(|service| &service.needs);
     let needs = needs.chain(stack.jobs.values().flat_map(|job| &job.command.needs));
     let needs = needs.chain(stack.functions.values().flat_map(|function| &function.command.needs));
+    let topics = stack.extras.keys().flat_map(|name| functions::named(resolved, name));
     let mut names: Vec<ResourceName> =
-        needs.filter(|need| need.kind == Kind::Service).map(|need| need.name.clone()).collect();
+        needs.cloned().chain(topics).filter(|need| need.kind == Kind::Service).map(|need| need.name).collect();
     names.sort();
     names.dedup();
     names

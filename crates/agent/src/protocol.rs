@@ -131,10 +131,11 @@ pub enum Call {
         /// What it claims.
         claim: Claim,
     },
-    /// Tries the dead letters of a function again; those that fail once more stay. Answers `Done` at once.
+    /// Tries the dead letters of a function, a service or a queue again; those that fail once more stay. Answers `Done`
+    /// at once.
     Redeliver {
-        /// As in `parse`.
-        function: ResourceName,
+        /// As in `function.parse`.
+        to: stack::ResourceRef,
     },
     /// The hosts of the environment. Answers `Members`.
     Members,
@@ -318,10 +319,10 @@ pub struct Run {
     pub host: Option<String>,
 }
 
-/// An event that a function failed to take.
+/// An event that a function, a service or a queue failed to take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetter {
-    /// The function, as in `parse`.
+    /// The function, as in `parse`; others with their kind, as in `service.api`.
     pub function: String,
     /// When it was given up.
     pub at: jiff::Timestamp,

@@ -196,14 +196,12 @@ fn safety(resolved: &Resolved, target: &str, asked: &BTreeSet<&ResourceRef>) -> 
     }
     for (reference, topic) in resolved.stack.extras.iter().filter(|(reference, _)| reference.kind == Kind::Topic) {
         let receivers = topic.settings.get("to").and_then(|to| to.as_array()).into_iter().flatten();
-        for receiver in receivers.filter_map(|to| to.as_str()).filter(|to| !to.starts_with("function.")) {
+        for receiver in receivers.filter_map(|to| to.as_str()) {
+            let Some(why) = undelivered(resolved, receiver) else { continue };
             note(
                 format!("{reference}.to"),
-                format!(
-                    "topic `{}` goes to `{receiver}`, and target `{target}` delivers to functions only",
-                    reference.name
-                ),
-                "let a function take the events and pass them on, or deploy to target `aws`",
+                format!("topic `{}` goes to `{receiver}`, {why}", reference.name),
+                "name a `function.`, a `service.` with a port or a `queue.`; a function can pass the events on, to people too",
             );
         }
     }
@@ -215,6 +213,19 @@ fn safety(resolved: &Resolved, target: &str, asked: &BTreeSet<&ResourceRef>) -> 
         );
     }
     found
+}
+
+/// Why events of a topic do not come to a receiver; `None` when they do.
+fn undelivered(resolved: &Resolved, receiver: &str) -> Option<&'static str> {
+    match receiver.parse::<ResourceRef>() {
+        Ok(ResourceRef { kind: Kind::Function | Kind::Queue, .. }) => None,
+        Ok(ResourceRef { kind: Kind::Service, name }) => {
+            let service = resolved.stack.services.get(&name);
+            let deaf = |service: &stack::Service| service.port.is_none() && service.health.is_none();
+            service.is_some_and(deaf).then_some("which has no `port` to be called at")
+        }
+        _ => Some("and events are delivered to functions, services and queues only"),
+    }
 }
 
 fn first<'n>(mut names: impl Iterator<Item = &'n ResourceName>) -> Option<&'n ResourceName> {

@@ -22,6 +22,27 @@ fn buckets_events_and_topics_are_served_by_hosts() {
 }
 
 #[test]
+fn a_topic_goes_to_functions_services_and_queues_and_to_nobody_else() {
+    let tables = |to: &str| {
+        format!(
+            "{SERVICE}[service.worker]\nrun = \"./worker\"\n[function.a]\nrun = \"./a\"\n\
+             [queue.mq]\nengine = \"rabbitmq:3.12\"\n[topic.news]\nto = [{to}]\n"
+        )
+    };
+    assert_eq!(problems("\"a\"", &tables("\"function.a\", \"service.api\", \"queue.mq\"")), Vec::new());
+    let only =
+        "topic `news` goes to `desk@example.org`, and events are delivered to functions, services and queues only";
+    assert_eq!(problems("\"a\"", &tables("\"desk@example.org\"")), [(Severity::Error, only.to_owned())]);
+    let deaf = "topic `news` goes to `service.worker`, which has no `port` to be called at";
+    assert_eq!(problems("\"a\"", &tables("\"service.worker\"")), [(Severity::Error, deaf.to_owned())]);
+    // what can never be one is refused by every target, which names what can
+    let text = format!("app = \"shop\"\n{}\n[environment.live]\ntarget = \"local\"\n", tables("\"bucket.files\""));
+    let refused = stack::resolve("slipway.toml", &text, &"live".parse().expect("a name")).expect_err("no target");
+    let said = refused.to_string();
+    assert!(["queue", "function", "service"].iter().all(|kind| said.contains(kind)), "{said}");
+}
+
+#[test]
 fn a_file_of_sqlite_is_for_one_host() {
     let tables = "[database.main]\nengine = \"sqlite\"\n";
     assert_eq!(problems("\"a\"", tables), Vec::new());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use stack::{Kind, ResourceName, ResourceRef};
+use stack::{Kind, ResourceRef};
 use tokio_util::sync::CancellationToken;
 
 use super::{delivery::Receiver, event::CloudEvent};
@@ -69,13 +69,13 @@ pub(crate) fn start(
     Ok(id)
 }
 
-/// Tries the dead letters of a function again, in the background.
-pub(crate) fn redeliver(host: &Arc<Host>, environment: &Arc<Environment>, function: ResourceName) -> Result<(), Error> {
-    let receiver = Receiver { host: host.clone(), environment: environment.clone(), function };
+/// Tries the dead letters of a function, a service or a queue again, in the background.
+pub(crate) fn redeliver(host: &Arc<Host>, environment: &Arc<Environment>, to: ResourceRef) -> Result<(), Error> {
+    let receiver = Receiver { host: host.clone(), environment: environment.clone(), to };
     if receiver.release().is_none() {
         return Err(Error::failed(format!(
-            "what runs has no function `{}`; deploy a release that has it, or name another",
-            receiver.function
+            "what runs has no `{}` that takes events; deploy a release that has it, or name another",
+            receiver.to
         )));
     }
     tokio::spawn(receiver.redeliver());

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use stack::{Kind, ResourceName, ResourceRef};
+use stack::{Kind, ResourceRef};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     dead::{self, DeadLetter},
     event::{CloudEvent, plain},
+    passing::{self, Passed, Passing},
 };
 use crate::{
     environment::Environment,
@@ -24,22 +25,24 @@ pub(crate) struct Receiver {
     pub(crate) host: Arc<Host>,
     /// The environment.
     pub(crate) environment: Arc<Environment>,
-    /// The function.
-    pub(crate) function: ResourceName,
+    /// As in `function.parse`, `service.api` or `queue.mq`.
+    pub(crate) to: ResourceRef,
 }
 
 impl Receiver {
-    /// The release whose functions run now, when it has this one.
+    /// The release whose functions run now, when it has this receiver.
     pub(crate) fn release(&self) -> Option<Arc<Loaded>> {
         let revision = self.environment.desired().schedules?;
         let (scope, folder) = (&self.environment.scope, &self.environment.folder);
         let loaded = self.environment.revisions.get(&self.host.store, scope, folder, &revision).ok()?;
-        loaded.resolved.stack.functions.contains_key(&self.function).then_some(loaded)
-    }
-
-    /// As in `function.parse`.
-    pub(crate) fn name(&self) -> ResourceRef {
-        ResourceRef { kind: Kind::Function, name: self.function.clone() }
+        let (stack, name) = (&loaded.resolved.stack, &self.to.name);
+        let has = match self.to.kind {
+            Kind::Function => stack.functions.contains_key(name),
+            Kind::Service => stack.services.contains_key(name),
+            Kind::Queue => stack.queues.contains_key(name),
+            _ => false,
+        };
+        has.then_some(loaded)
     }
 
     /// A run of it for an event.
@@ -48,7 +51,7 @@ impl Receiver {
             host: self.host.clone(),
             environment: self.environment.clone(),
             loaded,
-            name: self.name(),
+            name: self.to.clone(),
             replaced: CancellationToken::new(),
             cause,
             event,
@@ -57,19 +60,25 @@ impl Receiver {
         }
     }
 
-    /// How often a delivery of `source` is tried again: as often as the function or the topic says.
+    /// How often a delivery of `source` is tried again: as often as the function or the topic says. Services and queues
+    /// say nothing.
     pub(crate) fn retries(&self, loaded: &Loaded, source: Option<&ResourceRef>) -> u32 {
         let stack = &loaded.resolved.stack;
-        let own = stack.functions.get(&self.function).map_or(0, |function| function.command.retries);
+        let own = stack.functions.get(&self.to.name).filter(|_| self.to.kind == Kind::Function);
         let topic = source.and_then(|source| stack.extras.get(source));
         let topic = topic.and_then(|topic| topic.settings.get("retries")?.as_u64());
-        own.max(topic.and_then(|retries| u32::try_from(retries).ok()).unwrap_or(0))
+        let topic = topic.and_then(|retries| u32::try_from(retries).ok());
+        if self.to.kind == Kind::Function {
+            own.map_or(0, |function| function.command.retries).max(topic.unwrap_or(0))
+        } else {
+            topic.unwrap_or(passing::RETRIES)
+        }
     }
 
     /// Runs once when it is its turn, or waits for the run that an earlier agent began. Its run goes on when the
     /// future is dropped.
     pub(crate) async fn attempt(&self, job: Job, attempt: u32, left: Option<Left>) -> Result<Ended, Error> {
-        let turns = self.environment.functions.turns(&job.loaded, &self.function);
+        let turns = self.environment.functions.turns(&job.loaded, &self.to.name);
         let turn = match &left {
             // It has its turn already.
             Some(_) => None,
@@ -87,13 +96,12 @@ impl Receiver {
     /// Keeps what could not be delivered. A disk that does not take it is tried again until it does.
     pub(crate) async fn give_up(&self, event: CloudEvent, why: String, attempts: u32) {
         let scope = &self.environment.scope;
-        tracing::error!(%scope, function = %self.function, event = event.id, attempts, "given up: {why}");
+        tracing::error!(%scope, to = %self.to, event = event.id, attempts, "given up: {why}");
         let letter = DeadLetter { at: jiff::Timestamp::now(), why, attempts, event };
-        let about = format!("dead letters of {}", self.function);
+        let about = format!("dead letters of {}", self.to);
         loop {
-            let (folder, function, letter) =
-                (self.environment.functions.sources.dead(), self.function.clone(), letter.clone());
-            let buried = tokio::task::spawn_blocking(move || dead::bury(&folder, &function, &letter)).await;
+            let (folder, to, letter) = (self.environment.functions.sources.dead(), self.to.clone(), letter.clone());
+            let buried = tokio::task::spawn_blocking(move || dead::bury(&folder, &to, &letter)).await;
             let buried = buried.map_err(|error| error.to_string()).and_then(|done| done.map_err(|it| it.to_string()));
             self.environment.trouble(&about, buried.as_ref().err().cloned());
             if buried.is_ok() {
@@ -106,13 +114,17 @@ impl Receiver {
     /// Tries every dead letter again, one after another. Those that fail once more stay.
     pub(crate) async fn redeliver(self) {
         let folder = self.environment.functions.sources.dead();
-        for letter in dead::list(&folder, &self.function) {
+        let passing = Passing::default();
+        for letter in dead::list(&folder, &self.to) {
             let Some(loaded) = self.release() else { return };
-            let job = self.job(loaded, Cause::Asked, Some(Arc::new(letter.event.clone())));
-            let done = self.attempt(job, letter.attempts + 1, None).await;
-            if matches!(done, Ok(Ended { code: 0, .. }))
-                && let Err(error) = dead::remove(&folder, &self.function, &letter)
-            {
+            let taken = if self.to.kind == Kind::Function {
+                let job = self.job(loaded, Cause::Asked, Some(Arc::new(letter.event.clone())));
+                let done = self.attempt(job, letter.attempts + 1, None).await;
+                matches!(done, Ok(Ended { code: 0, .. }))
+            } else {
+                passing.pass(&self, &loaded, &letter.event).await == Passed::Taken
+            };
+            if taken && let Err(error) = dead::remove(&folder, &self.to, &letter) {
                 tracing::error!(scope = %self.environment.scope, "{error}");
             }
         }
@@ -128,8 +140,8 @@ pub(crate) fn why(done: &Result<Ended, Error>) -> String {
     }
 }
 
-/// Whether a function wants an event of a source: its prefix, its name, and the topic's filter.
-pub(crate) fn wants(loaded: &Loaded, function: &ResourceName, source: &ResourceRef, event: &CloudEvent) -> bool {
+/// Whether a receiver wants an event of a source: the topic's filter, and of a function its prefix and its name.
+pub(crate) fn wants(loaded: &Loaded, to: &ResourceRef, source: &ResourceRef, event: &CloudEvent) -> bool {
     let stack = &loaded.resolved.stack;
     let filter = stack.extras.get(source).and_then(|topic| topic.settings.get("filter")?.as_object());
     let passes = filter.is_none_or(|filter| {
@@ -139,7 +151,8 @@ pub(crate) fn wants(loaded: &Loaded, function: &ResourceName, source: &ResourceR
             found.is_some_and(|found| wanted.iter().any(|wanted| plain(wanted) == found))
         })
     });
-    let trigger = stack.functions.get(function).and_then(|function| function.on.as_ref());
+    let function = stack.functions.get(&to.name).filter(|_| to.kind == Kind::Function);
+    let trigger = function.and_then(|function| function.on.as_ref());
     let Some(trigger) = trigger.filter(|trigger| trigger.on == *source) else { return passes };
     let subject = event.subject.as_deref().unwrap_or_default();
     let prefix = trigger.prefix.as_ref().is_none_or(|prefix| subject.starts_with(prefix.as_str()));
@@ -184,7 +197,7 @@ mod tests {
         "#;
         let loaded = Loaded::of_text(text, "dev", 'a', &[]);
         let wants = |function: &str, source: &str, event: &CloudEvent| {
-            super::wants(&loaded, &function.parse().unwrap(), &source.parse().unwrap(), event)
+            super::wants(&loaded, &format!("function.{function}").parse().unwrap(), &source.parse().unwrap(), event)
         };
         let created = CloudEvent::new("/x", "slipway.bucket.object-created", json!({})).about("resumes/a.pdf");
         let mut removed = created.clone();

@@ -69,7 +69,7 @@ async fn visit(State(state): State<Arc<Answering>>, request: Request) -> Respons
         return (StatusCode::PAYLOAD_TOO_LARGE, format!("a request to a function may have {LARGEST} bytes\n"))
             .into_response();
     };
-    let Receiver { environment, function, .. } = &state.receiver;
+    let Receiver { environment, to, .. } = &state.receiver;
     let mut data = Map::new();
     data.insert("method".to_owned(), head.method.as_str().into());
     data.insert("path".to_owned(), head.uri.path().into());
@@ -79,7 +79,7 @@ async fn visit(State(state): State<Arc<Answering>>, request: Request) -> Respons
         Ok(text) => data.insert("body".to_owned(), text.into()),
         Err(_) => data.insert("body_base64".to_owned(), base64(&body).into()),
     };
-    let source = format!("/{}/function.{function}", environment.scope);
+    let source = format!("/{}/{to}", environment.scope);
     let event = CloudEvent::new(source, REQUEST, Value::Object(data)).about(head.uri.path());
     if state.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING {
         state.waiting.fetch_sub(1, Ordering::Relaxed);

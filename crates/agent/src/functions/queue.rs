@@ -34,7 +34,7 @@ const MESSAGE: &str = "slipway.queue.message";
 const SPARE: u16 = 16;
 
 /// How long a broker may take to let us in.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits between two tries to reach it double from the first to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -61,7 +61,7 @@ struct Place {
 
 /// Takes messages of `name` for a function for as long as it subscribes, however often the broker goes away.
 pub(super) async fn run(receiver: Receiver, name: ResourceRef, leave: CancellationToken) {
-    let about = format!("messages of {name} for {}", receiver.function);
+    let about = format!("messages of {name} for {}", receiver.to.name);
     let environment = receiver.environment.clone();
     let mut wait = FIRST_WAIT;
     loop {
@@ -88,9 +88,9 @@ fn place(receiver: &Receiver, loaded: &Loaded, name: &ResourceRef) -> Result<Pla
     let environment = &receiver.environment;
     let url = bindings::store_url(loaded, name, &environment.place(&loaded.revision));
     let url = url.map_err(|error| error.to_string())?;
-    let trigger = loaded.resolved.stack.functions.get(&receiver.function).and_then(|function| function.on.as_ref());
+    let trigger = loaded.resolved.stack.functions.get(&receiver.to.name).and_then(|function| function.on.as_ref());
     let queue = trigger.and_then(|trigger| trigger.event.clone()).unwrap_or_else(|| name.name.to_string());
-    let turns = environment.functions.turns(loaded, &receiver.function);
+    let turns = environment.functions.turns(loaded, &receiver.to.name);
     let at_once = u16::try_from(turns.available_permits()).unwrap_or(u16::MAX).max(1);
     Ok(Place { url, queue, at_once })
 }
@@ -118,7 +118,7 @@ async fn consume(
     let opened = opened.map_err(|_| format!("it does not answer within {} s", PATIENCE.as_secs()))?;
     let (connection, channel, mut messages) = opened.map_err(|error| told(&error))?;
     environment.trouble(about, None);
-    tracing::info!(scope = %environment.scope, function = %receiver.function, queue = place.queue, "takes messages");
+    tracing::info!(scope = %environment.scope, function = %receiver.to.name, queue = place.queue, "takes messages");
     let mut lives = JoinSet::new();
     let end = loop {
         tokio::select! {
@@ -157,7 +157,7 @@ async fn consume(
 
 async fn open(receiver: &Receiver, place: &Place) -> lapin::Result<(Connection, Channel, lapin::Consumer)> {
     let scope = &receiver.environment.scope;
-    let who = format!("slipway {scope} function.{}", receiver.function);
+    let who = format!("slipway {scope} {}", receiver.to);
     let properties = ConnectionProperties::default().with_connection_name(who.as_str().into());
     let connection = Connection::connect(&place.url, properties).await?;
     for queue in [place.queue.clone(), dead(&place.queue)] {
@@ -172,7 +172,7 @@ async fn open(receiver: &Receiver, place: &Place) -> lapin::Result<(Connection, 
 }
 
 /// Makes a durable queue unless there is one, whatever its kind.
-async fn declare(connection: &Connection, queue: &str) -> lapin::Result<()> {
+pub(super) async fn declare(connection: &Connection, queue: &str) -> lapin::Result<()> {
     let look = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let channel = connection.create_channel().await?;
     if channel.queue_declare(queue.into(), look, FieldTable::default()).await.is_err() {
@@ -221,7 +221,7 @@ async fn handle(
         if attempt > retries {
             let why = why(&done);
             let scope = &receiver.environment.scope;
-            tracing::error!(%scope, function = %receiver.function, event = event.id, attempt, "given up: {why}");
+            tracing::error!(%scope, function = %receiver.to.name, event = event.id, attempt, "given up: {why}");
             match bury(channel, queue, &message, &why, attempt).await {
                 Ok(()) => return acknowledge(&message).await,
                 Err(reason) => {
@@ -275,7 +275,7 @@ fn event(receiver: &Receiver, name: &ResourceRef, queue: &str, message: &Deliver
 }
 
 /// An error of the broker as a person says it, without an address that may hold a password.
-fn told(error: &lapin::Error) -> String {
+pub(super) fn told(error: &lapin::Error) -> String {
     match error.kind() {
         lapin::ErrorKind::IOError(error) => crate::socket::plain(error),
         lapin::ErrorKind::InvalidConnectionState(_) => "the connection is gone".to_owned(),

@@ -21,8 +21,8 @@ use crate::{
 /// How soon something that failed is tried again, and how often old events are removed.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// A function and what its events come from.
-type Course = (ResourceRef, ResourceName);
+/// Where events come from, and the function, service or queue that they go to.
+type Course = (ResourceRef, ResourceRef);
 
 #[derive(Default)]
 struct Runner {
@@ -67,16 +67,15 @@ impl Runner {
             let of = left.of().clone();
             if let Cause::Delivery { source, number } = left.cause() {
                 let (source, number) = (source.clone(), *number);
-                self.left.entry((source, of.name)).or_default().insert(number, left);
+                self.left.entry((source, of)).or_default().insert(number, left);
                 continue;
             }
             let (scope, folder) = (&environment.scope, &environment.folder);
             let read = environment.revisions.get(&host.store, scope, folder, left.revision());
             environment.trouble(&format!("runs of {of}"), read.as_ref().err().map(ToString::to_string));
             let Ok(loaded) = read else { continue };
-            let receiver = Receiver { host: host.clone(), environment: environment.clone(), function: of.name.clone() };
-            let mut job = receiver.job(loaded, Cause::Asked, None);
-            job.name = of;
+            let receiver = Receiver { host: host.clone(), environment: environment.clone(), to: of.clone() };
+            let job = receiver.job(loaded, Cause::Asked, None);
             tokio::spawn(async move {
                 let done = job.go_on(left).await;
                 job.tell(1, &done);
@@ -99,7 +98,7 @@ impl Runner {
             if self.listening.contains_key(of) {
                 continue;
             }
-            let receiver = Receiver { host: host.clone(), environment: environment.clone(), function: of.1.clone() };
+            let receiver = Receiver { host: host.clone(), environment: environment.clone(), to: function(&of.1) };
             let stop = CancellationToken::new();
             let opened = http::listen(receiver, loaded.clone(), stop.clone()).await;
             environment
@@ -137,11 +136,11 @@ impl Runner {
         let scheduled = desired.schedules.as_ref().and_then(|revision| load(host, environment, revision));
         if let Some(loaded) = &scheduled {
             for source in sources::all_of(loaded) {
-                wanted.extend(sources::of_release(loaded, &source).into_iter().map(|name| (source.clone(), name)));
+                wanted.extend(sources::of_release(loaded, &source).into_iter().map(|to| (source.clone(), to)));
             }
             for (name, function) in &loaded.resolved.stack.functions {
                 let queue = function.on.as_ref().filter(|trigger| trigger.on.kind == Kind::Queue);
-                wanted.extend(queue.map(|trigger| (trigger.on.clone(), name.clone())));
+                wanted.extend(queue.map(|trigger| (trigger.on.clone(), self::function(name))));
             }
         }
         // A release that cannot be read, and an environment at rest, keep what waits for them.
@@ -153,8 +152,8 @@ impl Runner {
                 continue;
             }
             let leave = CancellationToken::new();
-            let (source, function) = course.clone();
-            let receiver = Receiver { host: host.clone(), environment: environment.clone(), function };
+            let (source, to) = course.clone();
+            let receiver = Receiver { host: host.clone(), environment: environment.clone(), to };
             let (left, token) = (self.left.remove(&course).unwrap_or_default(), leave.clone());
             self.courses.insert(course.clone(), leave);
             self.lives.spawn(async move {
@@ -176,7 +175,7 @@ impl Runner {
         for source in environment.functions.sources.known() {
             let mut keep = sources::subscribers(environment, &source);
             let complete = desired.running.iter().all(|revision| environment.revisions.find(revision).is_some());
-            keep.extend(self.courses.keys().filter(|(name, _)| *name == source).map(|(_, function)| function.clone()));
+            keep.extend(self.courses.keys().filter(|(name, _)| *name == source).map(|(_, to)| to.clone()));
             if complete {
                 let tidied = environment.functions.sources.get(&source).and_then(|source| source.tidy(&keep));
                 environment.trouble(&format!("events of {source}"), tidied.err().map(|error| error.to_string()));
@@ -188,6 +187,10 @@ impl Runner {
 fn load(host: &Host, environment: &Environment, revision: &Revision) -> Option<Arc<Loaded>> {
     // The supervisor tells of a revision that cannot be read.
     environment.revisions.get(&host.store, &environment.scope, &environment.folder, revision).ok()
+}
+
+fn function(name: &ResourceName) -> ResourceRef {
+    ResourceRef { kind: Kind::Function, name: name.clone() }
 }
 
 /// The functions that routes of a release lead to.

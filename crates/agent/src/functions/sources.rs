@@ -6,10 +6,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use stack::{Kind, ResourceName, ResourceRef};
+use stack::{Kind, Resolved, ResourceRef};
 
 use super::{
     cursor::Cursor,
+    dead::{of_stem, stem},
     event::{CloudEvent, LARGEST},
     log::EventLog,
 };
@@ -26,7 +27,7 @@ pub(crate) struct Source {
     /// The events.
     pub(crate) log: EventLog,
     folder: PathBuf,
-    cursors: Mutex<BTreeMap<ResourceName, Arc<Mutex<Cursor>>>>,
+    cursors: Mutex<BTreeMap<ResourceRef, Arc<Mutex<Cursor>>>>,
 }
 
 impl Sources {
@@ -67,7 +68,7 @@ impl Source {
         let list = std::fs::read_dir(&folder).map_err(Error::file("read", &folder))?;
         for path in list.flatten().map(|entry| entry.path()) {
             let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".json"));
-            let Some(name) = name.and_then(|name| ResourceName::new(name).ok()) else { continue };
+            let Some(name) = name.and_then(of_stem) else { continue };
             if let Some(cursor) = Cursor::find(&path)? {
                 cursors.insert(name, Arc::new(Mutex::new(cursor)));
             }
@@ -75,24 +76,24 @@ impl Source {
         Ok(Self { log, folder, cursors: Mutex::new(cursors) })
     }
 
-    /// The place of a function, which begins with the events that come when it is new.
-    pub(crate) fn subscribe(&self, function: &ResourceName) -> Result<Arc<Mutex<Cursor>>, Error> {
+    /// The place of a receiver, which begins with the events that come when it is new.
+    pub(crate) fn subscribe(&self, to: &ResourceRef) -> Result<Arc<Mutex<Cursor>>, Error> {
         let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cursor) = cursors.get(function) {
+        if let Some(cursor) = cursors.get(to) {
             return Ok(cursor.clone());
         }
-        let cursor = Cursor::begin(&self.folder.join(format!("{function}.json")), self.log.next())?;
+        let cursor = Cursor::begin(&self.folder.join(format!("{}.json", stem(to))), self.log.next())?;
         let cursor = Arc::new(Mutex::new(cursor));
-        cursors.insert(function.clone(), cursor.clone());
+        cursors.insert(to.clone(), cursor.clone());
         Ok(cursor)
     }
 
-    /// Forgets functions that subscribe no more, and events that everybody has.
-    pub(crate) fn tidy(&self, keep: &BTreeSet<ResourceName>) -> Result<(), Error> {
+    /// Forgets receivers that subscribe no more, and events that everybody has.
+    pub(crate) fn tidy(&self, keep: &BTreeSet<ResourceRef>) -> Result<(), Error> {
         let mut cursors = self.cursors.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<ResourceName> = cursors.keys().filter(|name| !keep.contains(*name)).cloned().collect();
+        let gone: Vec<ResourceRef> = cursors.keys().filter(|name| !keep.contains(*name)).cloned().collect();
         for name in gone {
-            let path = self.folder.join(format!("{name}.json"));
+            let path = self.folder.join(format!("{}.json", stem(&name)));
             std::fs::remove_file(&path).map_err(Error::file("remove", &path))?;
             cursors.remove(&name);
         }
@@ -109,7 +110,7 @@ impl Source {
 /// When an event was taken in. Source: `CloudEvents` extension "Recorded Time".
 pub(crate) const RECORDED: &str = "recordedtime";
 
-/// Tells the functions that subscribe to `source` (`bucket.files`, `topic.orders`, `service.api`) of an event. Durable
+/// Tells the functions, services and queues that subscribe to `source` (`bucket.files`, `topic.orders`, `service.api`) of an event. Durable
 /// before it returns; an event that nobody subscribes to is not kept.
 ///
 /// Fails when the log or the disk is full, or the event is larger than 1 MiB as JSON: then nobody will hear of it, and
@@ -117,9 +118,9 @@ pub(crate) const RECORDED: &str = "recordedtime";
 pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, mut event: CloudEvent) -> Result<(), Error> {
     let subscribers = subscribers(environment, source);
     let known = environment.functions.sources.get(source)?;
-    for function in &subscribers {
+    for to in &subscribers {
         // Before the event, so that it is among those that come.
-        known.subscribe(function)?;
+        known.subscribe(to)?;
     }
     if !known.has_subscribers() {
         return Ok(());
@@ -135,38 +136,36 @@ pub(crate) async fn emit(environment: &Environment, source: &ResourceRef, mut ev
     Ok(())
 }
 
-/// The functions of the releases that run which want events of a source.
-pub(crate) fn subscribers(environment: &Environment, source: &ResourceRef) -> BTreeSet<ResourceName> {
+/// What of the releases that run wants events of a source.
+pub(crate) fn subscribers(environment: &Environment, source: &ResourceRef) -> BTreeSet<ResourceRef> {
     let desired = environment.desired();
     let revisions = desired.running.iter().chain(&desired.schedules);
     let loaded = revisions.filter_map(|revision| environment.revisions.find(revision));
     loaded.flat_map(|loaded| of_release(&loaded, source)).collect()
 }
 
-/// The functions of a release that want events of a source.
-pub(crate) fn of_release(loaded: &Loaded, source: &ResourceRef) -> BTreeSet<ResourceName> {
-    let stack = &loaded.resolved.stack;
-    let own = stack
-        .functions
-        .iter()
-        .filter(|(_, function)| function.on.as_ref().is_some_and(|trigger| trigger.on == *source));
-    own.map(|(name, _)| name.clone()).chain(named(loaded, source)).collect()
+/// What of a release wants events of a source.
+pub(crate) fn of_release(loaded: &Loaded, source: &ResourceRef) -> BTreeSet<ResourceRef> {
+    let functions = loaded.resolved.stack.functions.iter();
+    let own = functions.filter(|(_, function)| function.on.as_ref().is_some_and(|trigger| trigger.on == *source));
+    let own = own.map(|(name, _)| ResourceRef { kind: Kind::Function, name: name.clone() });
+    own.chain(named(&loaded.resolved, source)).collect()
 }
 
-/// The functions that a topic names in `to`.
-fn named(loaded: &Loaded, source: &ResourceRef) -> Vec<ResourceName> {
-    let topic = loaded.resolved.stack.extras.get(source).filter(|_| source.kind == Kind::Topic);
+/// The functions, services and queues that a topic names in `to`.
+pub(crate) fn named(resolved: &Resolved, source: &ResourceRef) -> Vec<ResourceRef> {
+    let topic = resolved.stack.extras.get(source).filter(|_| source.kind == Kind::Topic);
     let to = topic.and_then(|topic| topic.settings.get("to"));
     let texts = to.map(|to| to.as_array().cloned().unwrap_or_else(|| vec![to.clone()])).unwrap_or_default();
     let references = texts.iter().filter_map(|text| text.as_str()?.parse::<ResourceRef>().ok());
-    references.filter(|reference| reference.kind == Kind::Function).map(|reference| reference.name).collect()
+    references.filter(|to| matches!(to.kind, Kind::Function | Kind::Service | Kind::Queue)).collect()
 }
 
-/// Every source that functions of a release want events of.
+/// Every source whose events something of a release wants.
 pub(crate) fn all_of(loaded: &Loaded) -> BTreeSet<ResourceRef> {
     let stack = &loaded.resolved.stack;
     let kept = |kind: Kind| matches!(kind, Kind::Topic | Kind::Bucket | Kind::Service);
     let triggers = stack.functions.values().filter_map(|function| function.on.as_ref()).map(|trigger| &trigger.on);
-    let topics = stack.extras.keys().filter(|name| !named(loaded, name).is_empty());
+    let topics = stack.extras.keys().filter(|name| !named(&loaded.resolved, name).is_empty());
     triggers.chain(topics).filter(|name| kept(name.kind)).cloned().collect()
 }

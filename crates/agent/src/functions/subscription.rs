@@ -1,4 +1,4 @@
-//! Brings the events of one source to one function: each at least once, several at a time.
+//! Brings the events of one source to one function, service or queue: each at least once, several at a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
-use stack::{Period, ResourceRef};
+use stack::{Kind, Period, ResourceRef};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     cursor::Cursor,
     delivery::{Receiver, wants, why},
+    event::CloudEvent,
+    passing::{Passed, Passing},
     sources::{RECORDED, Source},
 };
 use crate::{
@@ -24,21 +26,24 @@ use crate::{
 /// Deliveries of one function that are begun at the same time, those that wait for their next attempt included.
 const WINDOW: usize = 100;
 
+/// The same of a service or a queue, which nothing else limits.
+const PASSED_AT_ONCE: usize = 16;
+
 /// How long an event may wait when its topic says nothing.
 const KEEP: Period = Period(Duration::from_hours(4 * 24));
 
 /// How soon something that failed (a full disk) is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// A function and a source of its events.
+/// A receiver and a source of its events.
 pub(crate) struct Subscription {
-    /// The function.
+    /// Who gets them.
     pub(crate) receiver: Receiver,
     /// As in `topic.orders`.
     pub(crate) name: ResourceRef,
     /// Runs that an earlier agent began, by the number of their event.
     pub(crate) left: BTreeMap<u64, Left>,
-    /// Cancelled once the function subscribes no more.
+    /// Cancelled once it subscribes no more.
     pub(crate) leave: CancellationToken,
 }
 
@@ -49,18 +54,29 @@ struct Course {
     name: ResourceRef,
     source: Arc<Source>,
     cursor: Arc<Mutex<Cursor>>,
+    passing: Arc<Passing>,
     leave: CancellationToken,
 }
 
+/// What came of one attempt.
+enum Attempt {
+    Taken,
+    /// Nobody knows: not its fault, and at once begun again.
+    Lost,
+    /// It cannot be reached: not its fault, and begun again a while later.
+    Away(String),
+    Failed(String),
+}
+
 impl Subscription {
-    /// Delivers for as long as the function subscribes; those that run then come to their end.
+    /// Delivers for as long as the receiver subscribes; those that run then come to their end.
     pub(crate) async fn run(self) {
         let Self { receiver, name, mut left, leave } = self;
-        let about = format!("events of {name} for {}", receiver.function);
+        let about = self::about(&name, &receiver);
         let environment = receiver.environment.clone();
         let opened = loop {
             let source = environment.functions.sources.get(&name);
-            let opened = source.and_then(|source| Ok((source.subscribe(&receiver.function)?, source)));
+            let opened = source.and_then(|source| Ok((source.subscribe(&receiver.to)?, source)));
             environment.trouble(&about, opened.as_ref().err().map(ToString::to_string));
             if let Ok(opened) = opened {
                 break opened;
@@ -71,7 +87,7 @@ impl Subscription {
             }
         };
         let (cursor, source) = opened;
-        let course = Course { receiver, name, source, cursor, leave };
+        let course = Course { receiver, name, source, cursor, passing: Arc::default(), leave };
         let stopping = course.receiver.host.stopping.clone();
         let (mut added, mut changes) = (course.source.log.watch(), environment.watch());
         let (mut lives, mut flying) = (JoinSet::new(), BTreeSet::new());
@@ -110,7 +126,8 @@ impl Course {
     /// The events whose delivery may begin now.
     fn next(&self, loaded: &Loaded, flying: &BTreeSet<u64>) -> Vec<u64> {
         let in_order = setting(loaded, &self.name, "fifo").and_then(serde_json::Value::as_bool) == Some(true);
-        let room = if in_order { 1 } else { WINDOW }.max(flying.len()) - flying.len();
+        let window = if self.receiver.to.kind == Kind::Function { WINDOW } else { PASSED_AT_ONCE };
+        let room = if in_order { 1 } else { window }.max(flying.len()) - flying.len();
         let log = &self.source.log;
         let mut cursor = self.cursor();
         let first = log.numbers(cursor.next(), 1, |_| true).first().copied().unwrap_or_else(|| log.next());
@@ -125,7 +142,7 @@ impl Course {
     /// Changes the place and makes that durable, however long the disk takes.
     async fn keep(&self, change: impl FnOnce(&mut Cursor)) {
         change(&mut self.cursor());
-        let about = format!("place of {} in {}", self.receiver.function, self.name);
+        let about = format!("place of {} in {}", self.receiver.to, self.name);
         loop {
             let cursor = self.cursor.clone();
             let kept = tokio::task::spawn_blocking(move || {
@@ -143,6 +160,7 @@ impl Course {
     /// Tries until the event is taken or given up, or nobody wants it any more. Returns its number.
     async fn deliver(self, number: u64, mut left: Option<Left>) -> u64 {
         let scope = self.receiver.environment.scope.clone();
+        let mut waits = 1;
         loop {
             let loaded = match &left {
                 Some(left) => self.of_left(left),
@@ -162,7 +180,7 @@ impl Course {
                     return number;
                 }
             };
-            if left.is_none() && !wants(&loaded, &self.receiver.function, &self.name, &event) {
+            if left.is_none() && !wants(&loaded, &self.receiver.to, &self.name, &event) {
                 self.cursor().done(number);
                 return number;
             }
@@ -172,30 +190,76 @@ impl Course {
                 self.keep(|cursor| cursor.done(number)).await;
                 return number;
             }
-            let cause = Cause::Delivery { source: self.name.clone(), number };
-            let job = self.receiver.job(loaded.clone(), cause, Some(Arc::new(event.clone())));
-            let prune = job.clone();
-            let done = self.receiver.attempt(job, tries + 1, left.take()).await;
-            if matches!(done, Ok(Ended { code: 0, .. })) {
-                self.keep(|cursor| cursor.done(number)).await;
-                prune.prune();
-                return number;
-            }
-            if matches!(done, Ok(Ended { lost: true, .. })) {
-                // Not its fault: it did not count as a try.
-                continue;
-            }
-            self.keep(|cursor| cursor.tried(number)).await;
-            if tries + 1 > self.receiver.retries(&loaded, Some(&self.name)) {
-                self.receiver.give_up(event, why(&done), tries + 1).await;
-                self.keep(|cursor| cursor.done(number)).await;
-                prune.prune();
-                return number;
-            }
+            let pause = match self.attempt(&loaded, number, &event, tries + 1, left.take()).await {
+                Attempt::Taken => {
+                    self.keep(|cursor| cursor.done(number)).await;
+                    self.prune(loaded);
+                    return number;
+                }
+                Attempt::Lost => continue,
+                Attempt::Away(reason) => {
+                    let reason = format!("`{}` waits for events of `{}`: {reason}", self.receiver.to, self.name);
+                    let environment = &self.receiver.environment;
+                    environment.trouble(&self.away(), Some(format!("{reason}; it is tried again all the time")));
+                    waits += 1;
+                    jobs::wait_before(waits)
+                }
+                Attempt::Failed(why) => {
+                    self.keep(|cursor| cursor.tried(number)).await;
+                    if tries + 1 > self.receiver.retries(&loaded, Some(&self.name)) {
+                        self.receiver.give_up(event, why, tries + 1).await;
+                        self.keep(|cursor| cursor.done(number)).await;
+                        self.prune(loaded);
+                        return number;
+                    }
+                    jobs::wait_before(tries + 2)
+                }
+            };
             tokio::select! {
-                () = tokio::time::sleep(jobs::wait_before(tries + 2)) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = self.leave.cancelled() => return number,
             }
+        }
+    }
+
+    /// Runs the function once, or passes the event on once.
+    async fn attempt(
+        &self,
+        loaded: &Arc<Loaded>,
+        number: u64,
+        event: &CloudEvent,
+        attempt: u32,
+        left: Option<Left>,
+    ) -> Attempt {
+        if self.receiver.to.kind != Kind::Function {
+            let passed = self.passing.pass(&self.receiver, loaded, event).await;
+            if !matches!(passed, Passed::Away(_)) {
+                self.receiver.environment.trouble(&self.away(), None);
+            }
+            return match passed {
+                Passed::Taken => Attempt::Taken,
+                Passed::Away(reason) => Attempt::Away(reason),
+                Passed::Refused(why) => Attempt::Failed(why),
+            };
+        }
+        let cause = Cause::Delivery { source: self.name.clone(), number };
+        let job = self.receiver.job(loaded.clone(), cause, Some(Arc::new(event.clone())));
+        match self.receiver.attempt(job, attempt, left).await {
+            Ok(Ended { code: 0, .. }) => Attempt::Taken,
+            Ok(Ended { lost: true, .. }) => Attempt::Lost,
+            done => Attempt::Failed(why(&done)),
+        }
+    }
+
+    /// What is wrong while the receiver cannot be reached.
+    fn away(&self) -> String {
+        format!("deliveries of {} to {}", self.name, self.receiver.to)
+    }
+
+    /// Forgets runs of the function that are old.
+    fn prune(&self, loaded: Arc<Loaded>) {
+        if self.receiver.to.kind == Kind::Function {
+            self.receiver.job(loaded, Cause::Asked, None).prune();
         }
     }
 
@@ -218,6 +282,10 @@ impl Course {
             environment.revisions.get(&host.store, &environment.scope, &environment.folder, left.revision());
         read.inspect_err(|error| tracing::warn!(scope = %environment.scope, "{error}")).ok()
     }
+}
+
+fn about(source: &ResourceRef, receiver: &Receiver) -> String {
+    format!("events of {source} for {}", receiver.to)
 }
 
 fn setting<'l>(loaded: &'l Loaded, source: &ResourceRef, key: &str) -> Option<&'l serde_json::Value> {

@@ -1,11 +1,11 @@
 //! A small service on `PORT`, as an application would be.
 
-use std::{collections::BTreeMap, process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
 
 use axum::{
     Json, Router,
     extract::Path,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     routing::{get, post},
 };
 
@@ -16,7 +16,7 @@ pub(crate) fn serve() -> ExitCode {
         let port: u16 = std::env::var("PORT").expect("PORT").parse().expect("a port");
         println!("starts with secret {}", std::env::var("TOKEN").unwrap_or_default());
         let router = Router::new()
-            .route("/", get(async || format!("pid {}", std::process::id())))
+            .route("/", get(async || format!("pid {}", std::process::id())).post(take))
             .route("/health", get(health))
             .route("/env", get(async || Json(std::env::vars().collect::<BTreeMap<_, _>>())))
             .route("/slow/{millis}", get(slow))
@@ -41,6 +41,22 @@ async fn health() -> (StatusCode, &'static str) {
         return (StatusCode::SERVICE_UNAVAILABLE, "unwell");
     }
     (StatusCode::OK, "well")
+}
+
+/// Keeps an event that was posted; what the file `mood` says is the answer's status.
+async fn take(headers: HeaderMap, body: String) -> StatusCode {
+    let data = std::env::var("SLIPWAY_DATA").unwrap_or_default();
+    let data = std::path::Path::new(&data);
+    let id = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default()["id"].clone();
+    let kind = headers.get("content-type").map(|kind| kind.to_str().unwrap_or_default().to_owned());
+    let mut log = std::fs::OpenOptions::new().create(true).append(true).open(data.join("posts")).expect("a log");
+    writeln!(log, "{} {}", id.as_str().unwrap_or_default(), kind.unwrap_or_default()).expect("a line");
+    let mood = std::fs::read_to_string(data.join("mood")).unwrap_or_default();
+    if let Ok(status) = mood.trim().parse() {
+        return StatusCode::from_u16(status).expect("a status");
+    }
+    std::fs::write(data.join(format!("posted-{}", id.as_str().unwrap_or_default())), body).expect("a file");
+    StatusCode::NO_CONTENT
 }
 
 async fn slow(Path(millis): Path<u64>) -> String {

@@ -192,6 +192,67 @@ async fn no_acknowledged_event_is_lost_when_the_agent_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_goes_to_services_too_which_may_be_busy_or_refuse() {
+    // proves S1.23
+    let mut bed = Bed::new().await;
+    let text = PUBLISHER.replace(
+        "[topic.orders]",
+        "[topic.orders]\nto = [\"service.web\", \"function.mail\"]\nretries = 1\nfilter = { type = \"order.paid\" }\n\n\
+         [function.mail]\nrun = \"sh take.sh mail\"\n",
+    );
+    let revision = bed.revision(&text, &[("take.sh", TAKE)], &[]).await;
+    bed.deploy(&revision).await;
+    let url = variables(&bed).await["TOPIC_URL"].clone();
+    let data = bed.folder().join("data");
+    let posts = |id: &str| {
+        let log = fs::read_to_string(data.join("posts")).unwrap_or_default();
+        log.lines().filter(|line| line.starts_with(&format!("{id} application/cloudevents+json"))).count()
+    };
+    let send = async |id: &str, kind: &str| {
+        let headers = format!("\r\nce-id: {id}\r\nce-type: {kind}\r\nce-source: /x\r\ncontent-type: application/json");
+        assert_eq!(publish(&url, &headers, r#"{"number": 1}"#).await.unwrap().0, 202);
+    };
+    send("other", "order.seen").await;
+    send("a", "order.paid").await;
+    eventually("both have it", || data.join("posted-a").exists() && data.join("mail-a").exists()).await;
+    let posted: serde_json::Value = serde_json::from_slice(&fs::read(data.join("posted-a")).unwrap()).unwrap();
+    assert_eq!((&posted["data"]["number"], &posted["type"]), (&1.into(), &"order.paid".into()));
+    assert_eq!(posts("other"), 0, "the filter holds for all");
+
+    // who is busy is asked again, however often, also by the next agent
+    fs::write(data.join("mood"), "503").unwrap();
+    send("b", "order.paid").await;
+    eventually("more often than `retries` says", || posts("b") > 3).await;
+    let told = bed.observe().await.troubles.join("; ");
+    assert!(told.contains("`service.web` waits for events of `topic.orders`: it answers 503"), "{told}");
+    bed.kill_agent();
+    bed.start_agent().await;
+    fs::remove_file(data.join("mood")).unwrap();
+    eventually("it is taken at last", || data.join("posted-b").exists()).await;
+
+    // who refuses is asked as often as the topic says, and then it is kept
+    fs::write(data.join("mood"), "422").unwrap();
+    send("c", "order.paid").await;
+    let began = Instant::now();
+    while dead(&bed).await.is_empty() {
+        assert!(began.elapsed() < DEADLINE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let letters = dead(&bed).await;
+    let [letter] = letters.as_slice() else { panic!("{letters:?}") };
+    let why = "it answered 422 Unprocessable Entity";
+    assert_eq!((letter.function.as_str(), letter.attempts, letter.why.as_str()), ("service.web", 2, why));
+    assert_eq!(posts("c"), 2);
+    fs::remove_file(data.join("mood")).unwrap();
+    bed.call(Call::Redeliver { to: "service.web".parse().unwrap() }).await.unwrap();
+    eventually("it is taken later", || data.join("posted-c").exists()).await;
+    while !dead(&bed).await.is_empty() {
+        assert!(began.elapsed() < DEADLINE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_is_tried_again_then_kept_and_can_be_delivered_later() {
     let bed = Bed::new().await;
     let function = "[function.sour]\nrun = \"sh sour.sh\"\non = { topic = \"orders\" }\nretries = 1\n\
@@ -213,7 +274,7 @@ async fn what_fails_is_tried_again_then_kept_and_can_be_delivered_later() {
     assert_eq!(letter.event["id"], "x");
 
     fs::write(bed.folder().join("data/sweet"), "").unwrap();
-    bed.call(Call::Redeliver { function: "sour".parse().unwrap() }).await.unwrap();
+    bed.call(Call::Redeliver { to: "function.sour".parse().unwrap() }).await.unwrap();
     eventually("it is taken at last", || bed.folder().join("data/done-x").exists()).await;
     while !dead(&bed).await.is_empty() {
         assert!(began.elapsed() < DEADLINE);
@@ -328,19 +389,31 @@ async fn messages_of_a_queue_are_taken_or_end_up_among_the_dead() {
 run = "WEB"
 port = 4000
 health = { path = "/health", up = 1 }
+needs = ["topic.orders"]
+
+[topic.orders]
+to = "queue.mq"
 
 [function.parse]
 run = "sh parse.sh"
 on = { queue = "mq", event = "resumes" }
 retries = 1
 
+[function.order]
+run = "sh take.sh order"
+on = { queue = "mq" }
+
 [queue.mq]
 engine = "rabbitmq:3"
 "#;
     let parse = "grep -q poison $SLIPWAY_EVENT && exit 4; cp $SLIPWAY_EVENT $SLIPWAY_DATA/got-$CE_ID";
-    let revision = bed.revision(text, &[("parse.sh", parse)], &[]).await;
+    let revision = bed.revision(text, &[("parse.sh", parse), ("take.sh", TAKE)], &[]).await;
     bed.deploy(&revision).await;
     let patience = DEADLINE * 6;
+    // An event of a topic waits until the broker is there, and goes its way as it is.
+    let url = variables(&bed).await["TOPIC_URL"].clone();
+    let headers = "\r\nce-id: o-1\r\nce-type: order.paid\r\nce-source: /web";
+    assert_eq!(publish(&url, headers, r#"{"number": 1}"#).await.unwrap().0, 202);
     let began = Instant::now();
     let connection = loop {
         let book = fs::read(bed.folder().join("services.json")).unwrap_or_default();
@@ -390,6 +463,13 @@ engine = "rabbitmq:3"
     assert_eq!(headers.inner().get("x-slipway-why"), Some(&why));
     let rest = channel.queue_declare("resumes".into(), durable(), FieldTable::default()).await.unwrap();
     assert_eq!(rest.message_count(), 0, "each was acknowledged");
+    let ordered = data.join("order-o-1");
+    while !ordered.exists() {
+        assert!(began.elapsed() < patience, "{:#?}\n{}", runs(&bed).await, bed.agent_log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let ordered: serde_json::Value = serde_json::from_slice(&fs::read(&ordered).unwrap()).unwrap();
+    assert_eq!((&ordered["source"], &ordered["data"]["number"]), (&"/web".into(), &1.into()));
     // The server is stopped in order: it has helpers of its own.
     bed.want(&[], &[]).await;
     let began = Instant::now();

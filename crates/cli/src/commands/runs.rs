@@ -93,7 +93,9 @@ async fn print_dead(command: &Runs, reach: &Reach, printer: Printer) -> Done {
         let host = client.host().to_owned();
         letters.extend(more.into_iter().map(|letter| Lying { letter, host: host.clone() }));
     }
-    let name = |letter: &DeadLetter| format!("function.{}", letter.function);
+    let name = |letter: &DeadLetter| {
+        if letter.function.contains('.') { letter.function.clone() } else { format!("function.{}", letter.function) }
+    };
     letters.retain(|lying| is_of(&name(&lying.letter), command.name.as_deref()));
     letters.sort_by_key(|lying| std::cmp::Reverse(lying.letter.at));
     letters.truncate(command.lines);

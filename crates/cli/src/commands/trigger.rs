@@ -50,10 +50,11 @@ struct Begun<'a> {
 pub(crate) async fn run(command: &Trigger, place: &Place, printer: Printer) -> Done {
     let reach = place.reach()?;
     reach.answers().await?;
-    let name = find(&reach.resolved, &command.name)?;
     if command.dead {
+        let name = find(&reach.resolved, &command.name, takes_events(&reach.resolved))?;
         return try_again(&name, &reach, printer).await;
     }
+    let name = find(&reach.resolved, &command.name, Vec::new())?;
     let event = read_event(command)?;
     let Some(client) = reach.fleet.clients().await.into_iter().next() else {
         return Err(Failure::new("no host answers"));
@@ -84,13 +85,27 @@ pub(crate) async fn run(command: &Trigger, place: &Place, printer: Printer) -> D
     }
 }
 
-/// The job or function of this name, with or without its kind.
-fn find(resolved: &Resolved, text: &str) -> Result<ResourceRef, Failure> {
+/// The services and queues that topics go to: they may have failed to take events as well.
+fn takes_events(resolved: &Resolved) -> Vec<ResourceRef> {
+    let services = resolved.stack.services.keys().map(|name| (Kind::Service, name));
+    let all = services.chain(resolved.stack.queues.keys().map(|name| (Kind::Queue, name)));
+    let all: Vec<ResourceRef> = all.map(|(kind, name)| ResourceRef { kind, name: name.clone() }).collect();
+    let topics = resolved.stack.extras.values();
+    let named: Vec<&str> = topics
+        .filter_map(|topic| topic.settings.get("to")?.as_array())
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    all.into_iter().filter(|one| named.contains(&one.to_string().as_str())).collect()
+}
+
+/// The job or function of this name, or one of `others`, with or without its kind.
+fn find(resolved: &Resolved, text: &str, others: Vec<ResourceRef>) -> Result<ResourceRef, Failure> {
     let stack = &resolved.stack;
     let jobs = stack.jobs.keys().map(|name| (Kind::Job, name));
     let all = jobs.chain(stack.functions.keys().map(|name| (Kind::Function, name)));
     let all: Vec<ResourceRef> =
-        all.map(|(kind, name): (Kind, &ResourceName)| ResourceRef { kind, name: name.clone() }).collect();
+        all.map(|(kind, name): (Kind, &ResourceName)| ResourceRef { kind, name: name.clone() }).chain(others).collect();
     let mut fitting = all.iter().filter(|one| one.to_string() == text || one.name.as_str() == text);
     match (fitting.next(), fitting.next()) {
         (Some(one), None) => Ok(one.clone()),
@@ -118,15 +133,18 @@ fn read_event(command: &Trigger) -> Result<Option<serde_json::Value>, Failure> {
 
 /// On every host, as each keeps its own.
 async fn try_again(name: &ResourceRef, reach: &Reach, printer: Printer) -> Done {
-    if name.kind != Kind::Function {
-        return Err(Failure::usage(format!("`{name}` takes no events; only functions do")));
+    if name.kind == Kind::Job {
+        return Err(Failure::usage(format!("`{name}` takes no events; functions do, and what a topic goes to")));
     }
     for client in reach.fleet.clients().await {
-        let call = Call::Redeliver { function: name.name.clone() };
+        let call = Call::Redeliver { to: name.clone() };
         client.call(Some(reach.fleet.scope()), call).await?;
     }
     printer.say(format_args!("{} the events that {name} failed to take are tried again", paint(GOOD, "ok")));
-    printer.hint(format_args!("slipway runs {name}"));
+    match name.kind {
+        Kind::Function => printer.hint(format_args!("slipway runs {name}")),
+        _ => printer.hint(format_args!("slipway runs {name} --dead")),
+    }
     Ok(Exit::Done)
 }
 

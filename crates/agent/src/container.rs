@@ -266,6 +266,34 @@ fn socket_folder(host: Option<&str>) -> Option<&Path> {
     host.filter(|host| host.starts_with('/')).map(Path::new)
 }
 
+/// Makes sure that the engine has an image: one that is missing comes from the release that carries it, or from its
+/// image store by its digest. Done at once when it is there.
+pub(crate) async fn ready(loaded: &Loaded, image: &str) -> Result<(), Error> {
+    let (image, carried) = (image.to_owned(), loaded.carried(image).map(Path::to_owned));
+    let why = blocking(move || {
+        let mut found = container::find_image(&image)?;
+        if found.is_none() {
+            match &carried {
+                Some(folder) => container::load(folder)?,
+                None if image.contains('@') => container::pull(&image)?,
+                None => {}
+            }
+            found = container::find_image(&image)?;
+        }
+        Ok(match found {
+            Some(found) => found.mismatch().map(|why| format!("the image {image} cannot run here: {why}")),
+            None if carried.is_some() => Some(format!(
+                "the engine of this machine keeps the image {image} under another id than the one that built it; let both \
+                 use the same image store (`docker info` names it)"
+            )),
+            None => Some(format!(
+                "the image {image} was made on a machine and is not there any more; build the release again"
+            )),
+        })
+    });
+    why.await?.map_or(Ok(()), |why| Err(Error::failed(why)))
+}
+
 /// Ends the container of an instance and takes it away, should there be one.
 pub(crate) async fn remove(environment: &Environment, id: &str) -> Result<(), Error> {
     let name = name(environment, id);

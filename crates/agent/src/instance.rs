@@ -215,6 +215,10 @@ impl Life {
         buckets::ensure(&self.host, &self.environment, &self.loaded).await?;
         if self.is_container() {
             container::remove(&self.environment, &self.record.id).await?;
+            // Preflight brought it; an engine may have lost it since, or this host was away then.
+            if let Some(image) = self.loaded.image(&self.service()?.source)? {
+                container::ready(&self.loaded, image).await?;
+            }
         }
         if !self.port.is_free() {
             // Somebody else listens there since it ended.

@@ -310,7 +310,11 @@ impl Job {
         };
         let shared = self.loaded.host_service(command).map(|service| &service.env);
         let own: Vec<_> = shared.into_iter().chain([&command.env]).collect();
-        program.enter(environment, &self.loaded, self.loaded.command_source(command)?, &own)?;
+        let source = self.loaded.command_source(command)?;
+        if let Some(image) = self.loaded.image(source)? {
+            container::ready(&self.loaded, image).await?;
+        }
+        program.enter(environment, &self.loaded, source, &own)?;
         run::start(&self.host, environment, program).await
     }
 

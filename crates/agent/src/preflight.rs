@@ -9,7 +9,6 @@ use std::{
 };
 
 use engine::desired::Desired;
-use release::container::ContainerError;
 use stack::{Kind, Source};
 
 use crate::{
@@ -249,28 +248,8 @@ async fn images(target: &HostTarget, loaded: &Loaded, reasons: &mut Vec<String>)
         };
         reasons.extend(bound.err().map(|error| format!("{what}: {error}")));
         if seen.insert(image) {
-            let image = image.to_owned();
-            let why = match container::blocking(move || ready_image(&image)).await {
-                Ok(why) => why,
-                Err(error) => Some(error.to_string()),
-            };
-            reasons.extend(why.map(|why| format!("{what}: {why}")));
+            let ready = container::ready(loaded, image).await;
+            reasons.extend(ready.err().map(|why| format!("{what}: {why}")));
         }
     }
-}
-
-/// Why a container cannot be made from an image, once it is here.
-fn ready_image(image: &str) -> Result<Option<String>, ContainerError> {
-    use release::container::{find_image, pull};
-    let mut found = find_image(image)?;
-    if found.is_none() && image.contains('@') {
-        pull(image)?;
-        found = find_image(image)?;
-    }
-    Ok(match found {
-        None => {
-            Some(format!("the image {image} was made on a machine and is not there any more; build the release again"))
-        }
-        Some(found) => found.mismatch().map(|why| format!("the image {image} cannot run here: {why}")),
-    })
 }

@@ -31,6 +31,8 @@ pub(crate) struct Loaded {
     trees: BTreeMap<stack::FolderSource, PathBuf>,
     /// Digest or id of each image, by `release::image_key`.
     images: BTreeMap<String, String>,
+    /// The folder of each image that the release carries, by its digest or id.
+    carried: BTreeMap<String, PathBuf>,
 }
 
 impl Loaded {
@@ -54,6 +56,8 @@ impl Loaded {
             }
         }
         let release = store.folder(&scope.app, &revision.release);
+        let carried = manifest.images.iter().filter_map(|(key, id)| Some((id.clone(), manifest.image_folder(key)?)));
+        let carried = carried.map(|(id, folder)| (id, release.join(folder))).collect();
         let images = manifest.images;
         let trees = manifest.trees.into_iter().enumerate();
         let trees = trees.map(|(index, tree)| (tree.source, release.join("tree").join(index.to_string()))).collect();
@@ -62,7 +66,7 @@ impl Loaded {
             .map(|record| record.version)
             .or_else(|| resolved.stack.version.clone())
             .unwrap_or_else(|| revision.release.to_string());
-        Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees, images })
+        Ok(Self { revision: revision.clone(), folder: release, resolved, values, version, trees, images, carried })
     }
 
     /// A revision of a stack file whose release was never packed.
@@ -84,6 +88,7 @@ impl Loaded {
             version: "1".to_owned(),
             trees: BTreeMap::new(),
             images: BTreeMap::new(),
+            carried: BTreeMap::new(),
         })
     }
 
@@ -119,6 +124,11 @@ impl Loaded {
         image.ok_or_else(|| {
             Error::failed(format!("release {} has no image of `{key}`; build it again", self.revision.release))
         })
+    }
+
+    /// Where the release holds an image of its own, by its id; `None` when image stores have it.
+    pub(crate) fn carried(&self, image: &str) -> Option<&Path> {
+        self.carried.get(image).map(PathBuf::as_path)
     }
 
     /// A file of the project, by its path relative to the stack file, when it is among a source's files.

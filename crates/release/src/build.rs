@@ -144,6 +144,9 @@ pub struct Compiled {
     pub(crate) sites: Vec<SiteFiles>,
     pub(crate) migrations: BTreeMap<ResourceName, Vec<Found>>,
     pub(crate) images: BTreeMap<String, String>,
+    pub(crate) carried: BTreeMap<String, Vec<Found>>,
+    /// What they were exported to.
+    pub(crate) _exported: Vec<tempfile::TempDir>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) previous: Option<Manifest>,
     pub(crate) ran: usize,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use stack::{Problem, Problems, Resolved};
+use stack::{Problem, Problems, Resolved, TargetKind};
 
 use crate::{
     BuildError, BuildEvent, BuildOptions, Compiled, Manifest, Store,
@@ -58,7 +58,9 @@ pub fn compile(
         looker.remember(&plan, &before, &stale)?
     };
     let migrations = looker.migrations(&plan)?;
-    let images = image::prepare(&resolved.stack.app, &plan, &mut looker, options, events)?;
+    let previous = newest_manifest(store, &resolved.stack.app);
+    let carry = (resolved.environment.target == TargetKind::Hosts).then_some((store, previous.as_ref()));
+    let images = image::prepare(&resolved.stack.app, &plan, carry, &mut looker, options, events)?;
     let mut problems = images.problems;
     let mut compiled = Compiled {
         app: resolved.stack.app.clone(),
@@ -68,8 +70,10 @@ pub fn compile(
         sites: Vec::new(),
         migrations: BTreeMap::new(),
         images: images.pinned,
+        carried: images.carried,
+        _exported: images.exported,
         problems: Vec::new(),
-        previous: newest_manifest(store, &resolved.stack.app),
+        previous,
         ran: stale.len() + images.built,
         project: project.clone(),
         _lock: lock,

@@ -80,6 +80,22 @@ pub fn pull(reference: &str) -> Result<(), ContainerError> {
     run(&["pull", "--quiet", reference], PULL, &format!("pull `{reference}`")).map(drop)
 }
 
+/// Hands an image to the engine: the files of a release that carries it. Takes up to 30 minutes; done at once when the
+/// engine has its layers.
+pub fn load(folder: &std::path::Path) -> Result<(), ContainerError> {
+    let doing = format!("load the image in {}", folder.display());
+    let failed = |said: String, mend: &'static str| ContainerError::Failed { doing: doing.clone(), said, mend };
+    let mut tar = Command::new("tar");
+    tar.args(["-c", "-f", "-", "-C"]).arg(folder).arg(".");
+    let tar = tar.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut tar = tar.map_err(|error| failed(format!("tar: {error}"), "install tar on this machine"))?;
+    let archive = tar.stdout.take().map_or_else(Stdio::null, Stdio::from);
+    let loaded = run_with(&["load", "--quiet"], archive, PULL, &doing);
+    // It ends when nobody reads any more.
+    _ = tar.wait();
+    loaded.map(drop)
+}
+
 /// Gives an image one more name.
 pub(crate) fn name(id: &str, name: &str) -> Result<(), ContainerError> {
     run(&["tag", id, name], PATIENCE, &format!("name the image `{name}`")).map(drop)
@@ -216,9 +232,13 @@ fn says_absent(said: &str) -> bool {
 
 /// Runs `docker WORDS` and returns its output.
 fn run(words: &[&str], limit: Duration, doing: &str) -> Result<String, ContainerError> {
+    run_with(words, Stdio::null(), limit, doing)
+}
+
+/// The same of a command that reads something.
+fn run_with(words: &[&str], input: Stdio, limit: Duration, doing: &str) -> Result<String, ContainerError> {
     let failed = |said: String, mend: &'static str| ContainerError::Failed { doing: doing.to_owned(), said, mend };
-    let started =
-        Command::new(PROGRAM).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let started = Command::new(PROGRAM).args(words).stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = match started {
         Ok(child) => child,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(ContainerError::Missing),

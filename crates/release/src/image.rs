@@ -10,12 +10,12 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use stack::{AppName, FolderSource, Problem};
 
 use crate::{
-    BuildError, BuildEvent, BuildOptions, ImageSource, ImageStep, Stream, cache,
+    BuildError, BuildEvent, BuildOptions, ImageSource, ImageStep, Manifest, Store, Stream, cache, carry,
     command::{self, Task},
     container::{self, Image},
     look::Looker,
     plan::{Plan, Step, label},
-    scan::{Entry, normalise, relative, walk_all},
+    scan::{Entry, Found, normalise, relative, walk_all},
 };
 
 /// What came of the images of a plan.
@@ -27,12 +27,20 @@ pub(crate) struct Prepared {
     pub(crate) built: usize,
     /// What is wrong with them.
     pub(crate) problems: Vec<Problem>,
+    /// Files of those that the release carries, by their key.
+    pub(crate) carried: BTreeMap<String, Vec<Found>>,
+    /// What these were exported to.
+    pub(crate) exported: Vec<tempfile::TempDir>,
 }
 
 /// Fetches and builds every image of the plan that is not here yet. Nothing runs when the plan has no image.
+///
+/// `carry`: it goes to other machines, so what was made on this one is exported, unless the release before has it; that
+/// is the second, of the store that is the first.
 pub(crate) fn prepare(
     app: &AppName,
     plan: &Plan,
+    carry: Option<(&Store, Option<&Manifest>)>,
     looker: &mut Looker<'_>,
     options: &BuildOptions,
     events: &mut dyn FnMut(BuildEvent),
@@ -50,7 +58,15 @@ pub(crate) fn prepare(
             },
         };
         let Some((image, name)) = image else { continue };
-        if let Some(why) = image.mismatch() {
+        if let Some((store, previous)) = carry.filter(|_| !name.contains('@')) {
+            let files = match previous.and_then(|previous| carry::find(store, previous, &name)) {
+                Some(files) => files,
+                None => export(app, step, &name, looker, options, &mut prepared, events)?,
+            };
+            prepared.carried.insert(step.key.clone(), files);
+        }
+        // Of another machine, that one tells before a deploy.
+        if let Some(why) = image.mismatch().filter(|_| carry.is_none()) {
             let message = format!("the image of {} cannot run here: {why}", label(&step.wanted));
             prepared.problems.push(Problem::error("image-architecture", label(&step.wanted), message));
         }
@@ -159,10 +175,33 @@ fn build(
     let id = fs::read_to_string(&id_file).map_err(BuildError::io("read", id_file))?.trim().to_owned();
     let image = container::find_image(&id)?.ok_or_else(|| vanished(&id))?;
     // An image without a name is what `docker image prune` removes.
-    container::name(&id, &format!("slipway/{app}:{}", short(&id)))?;
+    container::name(&id, &carry::name(app, &id))?;
     looker.remember_image(source, inputs, id.clone());
     prepared.built += 1;
     Ok((image, id))
+}
+
+/// Takes an image out of the engine.
+fn export(
+    app: &AppName,
+    step: &ImageStep,
+    id: &str,
+    looker: &Looker<'_>,
+    options: &BuildOptions,
+    prepared: &mut Prepared,
+    events: &mut dyn FnMut(BuildEvent),
+) -> Result<Vec<Found>, BuildError> {
+    if options.only_fresh {
+        return Err(BuildError::Stale);
+    }
+    let own = cache::folder(looker.project);
+    let folder = tempfile::Builder::new().prefix("image-").tempdir_in(&own).map_err(BuildError::io("write in", own))?;
+    let to = quoted(&relative(looker.project, folder.path()));
+    let command = format!("{} save {id} | tar -x -f - -C {to}", container::PROGRAM);
+    run(step, &command, looker, options, events)?;
+    let files = carry::read(folder.path(), app, id)?;
+    prepared.exported.push(folder);
+    Ok(files)
 }
 
 /// Runs an engine's command in the project's folder like every build command.
@@ -184,12 +223,6 @@ fn vanished(reference: &str) -> BuildError {
         said: "the engine made it and does not have it any more".to_owned(),
         mend: "see whether something removes images (`docker events`), and build again",
     })
-}
-
-/// The first 12 digits of an id.
-fn short(id: &str) -> &str {
-    let digits = id.strip_prefix("sha256:").unwrap_or(id);
-    &digits[..12.min(digits.len())]
 }
 
 /// As one word of a shell.
@@ -293,6 +326,5 @@ mod tests {
     fn words_are_quoted_for_the_shell() {
         assert_eq!(quoted("docker/api.Dockerfile"), "docker/api.Dockerfile");
         assert_eq!(quoted("it's; rm"), r"'it'\''s; rm'");
-        assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
     }
 }

@@ -12,6 +12,7 @@ mod assemble;
 pub mod build;
 mod bundle;
 mod cache;
+mod carry;
 mod check;
 mod command;
 mod compile;

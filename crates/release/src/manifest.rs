@@ -8,6 +8,7 @@
 //! site/<name>/...                 files of a site with their .br .gz .zst variants
 //! site/<name>.index.json          a SiteIndex (edge::table)
 //! migrations/<database>/...       NNN_name.up.sql, NNN_name.down.sql
+//! image/<n>/...                   the n-th image that is carried, for `docker load`: manifest.json, blobs/sha256/...
 //! ```
 
 use std::collections::BTreeMap;
@@ -32,6 +33,9 @@ pub struct Manifest {
     pub migrations: BTreeMap<ResourceName, Vec<FileEntry>>,
     /// Images by [`crate::image_key`]: `repository@sha256:...`, or `sha256:...`, the id of one made on this machine.
     pub images: BTreeMap<String, String>,
+    /// Files of those images that were made on this machine and go to hosts, by the same key.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub carried: BTreeMap<String, Vec<FileEntry>>,
 }
 
 /// The files one source built.
@@ -101,6 +105,11 @@ impl Manifest {
         self.trees.iter().position(|tree| tree.source == *source)
     }
 
+    /// Where the files of an image lie, relative to the release's folder, by its key; `None` when it is not carried.
+    pub fn image_folder(&self, key: &str) -> Option<String> {
+        self.carried.keys().position(|one| one == key).map(|index| format!("image/{index}"))
+    }
+
     /// The canonical JSON: what `release.json` holds and the id is the digest of.
     ///
     /// # Panics
@@ -122,9 +131,11 @@ impl Manifest {
         let trees = self.trees.iter().enumerate().map(|(index, tree)| (format!("tree/{index}"), &tree.files));
         let sites = self.sites.iter().map(|(name, files)| (format!("site/{name}"), files));
         let migrations = self.migrations.iter().map(|(name, files)| (format!("migrations/{name}"), files));
+        let images = self.carried.values().enumerate().map(|(index, files)| (format!("image/{index}"), files));
         trees
             .chain(sites)
             .chain(migrations)
+            .chain(images)
             .flat_map(|(folder, files)| files.iter().map(move |entry| (format!("{folder}/{}", entry.path), entry)))
     }
 }

@@ -75,6 +75,7 @@ pub(crate) fn manifest(compiled: &Compiled) -> Manifest {
         sites: compiled.sites.iter().map(|site| (site.name.clone(), entries(&site.files))).collect(),
         migrations: compiled.migrations.iter().map(|(name, files)| (name.clone(), entries(files))).collect(),
         images: compiled.images.clone(),
+        carried: compiled.carried.iter().map(|(key, files)| (key.clone(), entries(files))).collect(),
     }
 }
 
@@ -107,10 +108,12 @@ impl<'a> Packing<'a> {
         let trees = compiled.trees.iter().flat_map(|(_, files)| files);
         let sites = compiled.sites.iter().flat_map(|site| &site.files);
         let migrations = compiled.migrations.values().flatten();
+        let images = compiled.carried.values().flatten();
         let mut seen = HashSet::new();
         let new: Vec<Need<'a>> = trees
             .chain(sites)
             .chain(migrations)
+            .chain(images)
             .filter_map(|found| match &found.entry.content {
                 Content::File { digest, size, executable } => {
                     Some(Need { digest, executable: *executable, size: *size, from: &found.from })

@@ -20,6 +20,21 @@ pub(crate) struct Beside {
     pub(crate) schedules: BTreeMap<String, Scheduled>,
     /// Dockerfiles that carry the configuration of a proxy, relative to what is imported.
     pub(crate) proxies: BTreeSet<String>,
+    /// Pages that such a Dockerfile builds, by the folder of the image they end in.
+    pub(crate) pages: BTreeMap<String, Pages>,
+}
+
+/// Pages that a stage of a Dockerfile builds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Pages {
+    /// The Dockerfile.
+    pub(crate) file: String,
+    /// The folder they are built from, relative to the context.
+    pub(crate) dir: String,
+    /// What builds them.
+    pub(crate) build: Option<String>,
+    /// Where they are then, relative to `dir`.
+    pub(crate) out: String,
 }
 
 impl Beside {
@@ -45,6 +60,7 @@ impl Beside {
             };
             if is_dockerfile(&file.name) && copies().any(carries) {
                 beside.proxies.insert(file.name.clone());
+                beside.pages.extend(pages(file));
             }
         }
         beside
@@ -68,9 +84,43 @@ pub(crate) fn is_dockerfile(path: &str) -> bool {
     name.starts_with("dockerfile") || name.ends_with(".dockerfile")
 }
 
-/// Whether a file is the configuration of an nginx that passes requests on.
+/// Whether a file is the configuration of an nginx that passes requests on, or that serves pages by their host names.
 pub(crate) fn passes_on(file: &File) -> bool {
-    last(&file.name).ends_with(".conf") && file.text.contains("proxy_pass") && file.text.contains("server")
+    let named = || {
+        let names = file.text.lines().filter_map(|line| line.trim().strip_prefix("server_name "));
+        names.flat_map(str::split_whitespace).any(|name| name.contains('.'))
+    };
+    last(&file.name).ends_with(".conf") && file.text.contains("server") && (file.text.contains("proxy_pass") || named())
+}
+
+/// The pages that the last stage of a Dockerfile takes from others.
+fn pages(file: &File) -> Vec<(String, Pages)> {
+    let mut stages: BTreeMap<String, (String, String, Vec<String>)> = BTreeMap::new();
+    let (mut stage, mut found) = (String::new(), Vec::new());
+    for line in file.text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let own = stages.entry(stage.clone()).or_insert_with(|| ("/".to_owned(), ".".to_owned(), Vec::new()));
+        match words[..] {
+            ["FROM", .., "AS" | "as", name] => name.clone_into(&mut stage),
+            ["FROM", ..] => stage.clear(),
+            ["WORKDIR", folder] => folder.clone_into(&mut own.0),
+            ["RUN", ref words @ ..] => own.2.push(words.join(" ")),
+            ["COPY", from, to] if from.starts_with("--") || to.starts_with('/') => {}
+            ["COPY", from, _] => from.trim_end_matches('/').clone_into(&mut own.1),
+            ["COPY", from, path, to] => {
+                let Some((work, dir, runs)) = from.strip_prefix("--from=").and_then(|name| stages.get(name)) else {
+                    continue;
+                };
+                let out = path.strip_prefix(work.as_str()).map_or("", |out| out.trim_matches('/'));
+                let out = if out.is_empty() { "." } else { out }.to_owned();
+                let build = (!runs.is_empty()).then(|| runs.join(" && "));
+                let pages = Pages { file: file.name.clone(), dir: dir.clone(), build, out };
+                found.push((to.trim_end_matches('/').to_owned(), pages));
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 /// One line of a crontab that runs something.

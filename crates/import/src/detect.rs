@@ -52,29 +52,25 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     let mut draft = Draft::default();
     let mut report = Report::default();
     let mut found: Vec<(usize, File, Reader)> = Vec::new();
-    let mut terraform: Vec<File> = Vec::new();
+    let (mut terraform, mut manifests): (Vec<File>, Vec<File>) = (Vec::new(), Vec::new());
     for name in names {
         let file = File { text: read(&folder.join(&name))?, name };
         if ends_with(&file.name, &[".tf"]) {
             terraform.push(file);
+        } else if is_manifest(&file) {
+            manifests.push(file);
         } else if let Some((rank, reader)) = reader(&file) {
             found.push((rank, file, reader));
         }
     }
     draft.beside = Beside::of(found.iter().map(|(_, file, _)| file));
     found.sort_by(|one, other| (one.0, &one.1.name).cmp(&(other.0, &other.1.name)));
-    for (_, file, reader) in &found {
-        let entries =
-            reader(file, &mut draft).map_err(|reason| ImportError::Malformed { path: file.name.clone(), reason })?;
-        report.files.push(file.name.clone());
-        report.entries.extend(entries);
-    }
-    // resources of several files belong together
-    let together: Vec<&File> = terraform.iter().collect();
-    let entries = readers::terraform::read(&together, &mut draft)
-        .map_err(|(path, reason)| ImportError::Malformed { path, reason })?;
-    report.files.extend(terraform.iter().map(|file| file.name.clone()));
-    report.entries.extend(entries);
+    // what declares services comes first: compose files, then manifests
+    let rest = found.iter().position(|(rank, ..)| *rank > 0).unwrap_or(found.len());
+    one_by_one(&found[..rest], &mut draft, &mut report)?;
+    together(readers::kubernetes::read, &manifests, &mut draft, &mut report)?;
+    one_by_one(&found[rest..], &mut draft, &mut report)?;
+    together(readers::terraform::read, &terraform, &mut draft, &mut report)?;
     if report.files.is_empty() {
         return Err(ImportError::Nothing { path: path.display().to_string(), known: KNOWN.to_owned() });
     }
@@ -101,6 +97,39 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     Ok(Imported { stack, report })
 }
 
+fn one_by_one(files: &[(usize, File, Reader)], draft: &mut Draft, report: &mut Report) -> Result<(), ImportError> {
+    for (_, file, reader) in files {
+        let entries =
+            reader(file, draft).map_err(|reason| ImportError::Malformed { path: file.name.clone(), reason })?;
+        report.files.push(file.name.clone());
+        report.entries.extend(entries);
+    }
+    Ok(())
+}
+
+/// Reads files whose parts refer to each other.
+fn together(
+    reader: fn(&[&File], &mut Draft) -> Result<Vec<Entry>, (String, String)>,
+    files: &[File],
+    draft: &mut Draft,
+    report: &mut Report,
+) -> Result<(), ImportError> {
+    let all: Vec<&File> = files.iter().collect();
+    let entries = reader(&all, draft).map_err(|(path, reason)| ImportError::Malformed { path, reason })?;
+    report.files.extend(files.iter().map(|file| file.name.clone()));
+    report.entries.extend(entries);
+    Ok(())
+}
+
+/// Whether a file holds manifests of Kubernetes.
+fn is_manifest(file: &File) -> bool {
+    let starts = |start: &str| file.text.lines().any(|line| line.starts_with(start));
+    ends_with(&file.name, &[".yml", ".yaml"])
+        && !file.name.contains(".github/workflows/")
+        && starts("apiVersion:")
+        && starts("kind:")
+}
+
 /// What every stack needs and no file said.
 fn finish(draft: &mut Draft) {
     if draft.open {
@@ -117,6 +146,10 @@ fn list(root: &Path) -> Result<Vec<String>, ImportError> {
     let mut folders = vec![(String::new(), 0usize)];
     while let Some((folder, depth)) = folders.pop() {
         let here = root.join(&folder);
+        // templates of a chart are YAML only when Helm has read them
+        if here.join("Chart.yaml").is_file() {
+            continue;
+        }
         let entries = fs::read_dir(&here)
             .map_err(|source| ImportError::Unreadable { path: here.display().to_string(), source })?;
         for entry in entries.flatten() {
@@ -198,9 +231,6 @@ fn reader(file: &File) -> Option<(usize, Reader)> {
         let on = starts("on:") || starts("\"on\":") || starts("'on':");
         if file.name.contains(".github/workflows/") || (starts("jobs:") && on) {
             return Some((7, readers::workflow::read));
-        }
-        if file.text.lines().any(|line| line.starts_with("apiVersion:")) && starts("kind:") {
-            return Some((1, readers::kubernetes::read));
         }
         if name == "deploy.yml" && starts("service:") && (starts("servers:") || starts("image:")) {
             return Some((2, readers::platforms::kamal));

@@ -45,8 +45,10 @@ pub(crate) struct Draft {
     pub(crate) hosts: BTreeMap<String, String>,
     /// Buckets by their names at the server.
     pub(crate) buckets: BTreeMap<String, String>,
-    /// Dockerfiles that something builds.
-    pub(crate) dockerfiles: BTreeSet<String>,
+    /// Contexts of the Dockerfiles that something builds.
+    pub(crate) dockerfiles: BTreeMap<String, String>,
+    /// Names of images that only migrate.
+    pub(crate) steps: BTreeSet<String>,
     /// Variables that only hold passwords of data services.
     pub(crate) passwords: BTreeSet<String>,
     /// Visitors come to its services, and no file may have said by which names.

@@ -42,6 +42,11 @@ pub(crate) fn template(text: &str, draft: &mut Draft) -> String {
     out
 }
 
+/// A text that no variables are taken in, as the stack writes it.
+pub(crate) fn literal(text: &str) -> String {
+    text.replace("${", "$${")
+}
+
 /// Names of the variables in a text of another format.
 pub(crate) fn names(text: &str) -> Vec<String> {
     let starts = text.match_indices('$').map(|(at, _)| text[at + 1..].trim_start_matches('{'));
@@ -139,6 +144,12 @@ pub(crate) fn duration(text: &str) -> Option<String> {
     text.parse::<stack::Period>().ok().map(|_| text)
 }
 
+/// Seconds for visitors to finish and for the program to end, of the seconds there are: 30 and 10 when there are 40.
+pub(crate) fn grace(whole: u64) -> (u64, u64) {
+    let stop = if whole > 40 { whole - 30 } else { whole.min(10) };
+    (whole - stop, stop)
+}
+
 /// The parts of an address that tell which server it leads to.
 pub(crate) struct Address<'t> {
     pub(crate) scheme: &'t str,
@@ -148,7 +159,20 @@ pub(crate) struct Address<'t> {
 /// Scheme and host of a URL.
 pub(crate) fn address(text: &str) -> Option<Address<'_>> {
     let (scheme, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
+    // what stands in a variable's braces is no part of the address
+    let (mut depth, mut end) = (0usize, rest.len());
+    for (index, c) in rest.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            '/' | '?' | '#' if depth == 0 => {
+                end = index;
+                break;
+            }
+            _ => {}
+        }
+    }
+    let authority = &rest[..end];
     let host = authority.rsplit('@').next()?;
     let host = host.split(':').next()?;
     Some(Address { scheme, host })
@@ -170,8 +194,15 @@ pub(crate) fn checked_port(command: &str) -> Option<u16> {
     host.rsplit_once(':')?.1.parse().ok()
 }
 
-/// Words of a command line joined so that a shell reads them again.
+/// Words of a command line joined so that a shell reads them again; one around it that only starts it is left out.
 pub(crate) fn command(words: &[String]) -> String {
+    if let [shell, flag, line] = words
+        && ["sh", "/bin/sh"].contains(&shell.as_str())
+        && flag == "-c"
+        && let Some(line) = line.strip_prefix("exec ")
+    {
+        return line.to_owned();
+    }
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
 }
 
@@ -219,6 +250,8 @@ mod tests {
         for bad in ["", "x", "-1M", "1X", "NaN"] {
             assert_eq!(size(bad), None, "{bad}");
         }
+        let host = |text| address(text).map(|address| address.host.to_owned());
+        assert_eq!(host("postgres://u:${P:?set P in .env}@db:5432/x").as_deref(), Some("db"));
         assert_eq!(duration("1m30s").as_deref(), Some("1m30s"));
         assert_eq!(duration("30").as_deref(), Some("30s"));
         assert_eq!(checked_path("curl -f http://localhost:4000/health || exit 1").as_deref(), Some("/health"));

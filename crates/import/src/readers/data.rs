@@ -12,6 +12,7 @@ pub(crate) enum Role {
     Cache,
     Queue,
     Bucket,
+    Search,
     Proxy,
     Program,
 }
@@ -24,6 +25,7 @@ pub(crate) fn role(image: &str) -> Role {
         "redis" | "valkey" | "redis-stack-server" | "redis-stack" => Role::Cache,
         "rabbitmq" => Role::Queue,
         "minio" | "localstack-s3" | "versitygw" => Role::Bucket,
+        "opensearch" => Role::Search,
         "nginx" | "traefik" | "caddy" | "haproxy" | "nginx-proxy" | "envoy" | "httpd" => Role::Proxy,
         _ => Role::Program,
     }
@@ -44,6 +46,7 @@ pub(crate) fn declare(image: &str, name: &str, draft: &mut Draft) -> Option<Stri
         Role::Database => ("database", format!("postgres:{}", major("17"))),
         Role::Cache => ("cache", format!("redis:{}", major("7"))),
         Role::Queue => ("queue", format!("rabbitmq:{}", minor("4"))),
+        Role::Search => ("search", format!("opensearch:{}", major("2"))),
         Role::Bucket => {
             draft.section("bucket", name);
             return Some(format!("bucket.{name}"));

@@ -1,5 +1,6 @@
 //! One reader for each kind of file.
 
+pub(crate) mod binding;
 pub(crate) mod compose;
 pub(crate) mod crontab;
 pub(crate) mod data;

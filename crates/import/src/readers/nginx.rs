@@ -9,6 +9,8 @@ use toml::Value;
 use crate::{
     detect::File,
     draft::{Draft, label},
+    path,
+    readers::binding,
     report::{Entry, Fate},
     text,
 };
@@ -148,14 +150,23 @@ fn location(at: &Directive, hosts: &[&String], known: &Known<'_>, report: &mut R
         [path] | ["=" | "^~", path] if path.starts_with('/') => path,
         _ => return report.whole(at, Fate::Refused, "only prefixes of whole segments lead anywhere; write the path as one"),
     };
-    let path = if prefix == "/" { "/" } else { prefix.trim_end_matches('/') };
+    let whole = if prefix == "/" { "/" } else { prefix.trim_end_matches('/') };
     let pass = at.body.iter().find(|inner| inner.name() == "proxy_pass");
     let Some(target) = pass.and_then(|pass| pass.words.get(1)) else {
-        return report.whole(
-            at,
-            Fate::Refused,
-            "it serves files: write a [site] and lead the path to it, as in `\"/\" = \"site.web\"`",
-        );
+        return match site(at, draft) {
+            Some(site) => {
+                report.whole(at, Fate::Changed, "a [site], and a path of the route that leads to it");
+                for host in hosts {
+                    draft.section("route", host).set(whole, site.clone());
+                }
+            }
+            None if at.body.iter().any(|inner| inner.name() == "return") => report.whole(at, Fate::Changed, EDGE),
+            None => report.whole(
+                at,
+                Fate::Refused,
+                "it serves files: write a [site] and lead the path to it, as in `\"/\" = \"site.web\"`",
+            ),
+        };
     };
     let rest = target.split_once("://").map_or(target.as_str(), |(_, rest)| rest);
     let (address, below) = rest.split_once('/').map_or((rest, None), |(address, below)| (address, Some(below)));
@@ -169,18 +180,39 @@ fn location(at: &Directive, hosts: &[&String], known: &Known<'_>, report: &mut R
     if sticky {
         to.insert("sticky".to_owned(), true.into());
     }
-    if below == Some("") && path != "/" {
+    if below == Some("") && whole != "/" {
         to.insert("strip".to_owned(), true.into());
     }
     report.say(at, Fate::Kept, "a path of the route");
     for inner in &at.body {
-        let (fate, reason) = inside(inner, path, known, &mut to, draft);
+        let (fate, reason) = inside(inner, whole, known, &mut to, draft);
         report.whole(inner, fate, reason);
     }
     let value = if to.len() == 1 { Value::String(format!("service.{service}")) } else { Value::Table(to) };
     for host in hosts {
-        draft.section("route", host).set(path, value.clone());
+        draft.section("route", host).set(whole, value.clone());
     }
+}
+
+/// The site of pages that a Dockerfile beside the configuration builds.
+fn site(at: &Directive, draft: &mut Draft) -> Option<String> {
+    let folder = at.body.iter().find(|inner| ["root", "alias"].contains(&inner.name()))?.words.get(1)?;
+    let folder = folder.trim_end_matches('/');
+    let pages = draft.beside.pages.get(folder)?.clone();
+    let context = draft.dockerfiles.get(&pages.file).map_or(".", String::as_str);
+    let dir = path::inside(context, &pages.dir)?;
+    let name = label(folder.rsplit('/').next()?, "web");
+    let fallback = at.body.iter().find(|inner| inner.name() == "try_files")?.words.last()?;
+    let section = draft.section("site", &name);
+    section.set("dir", dir);
+    if let Some(build) = pages.build {
+        section.set("build", build);
+    }
+    section.set("out", pages.out).set("spa", fallback.ends_with("/index.html"));
+    if at.body.iter().any(|inner| inner.name() == "location") {
+        section.set("hashed", true);
+    }
+    Some(format!("site.{name}"))
 }
 
 /// What one directive of a location says of the path.
@@ -223,24 +255,13 @@ fn inside(
         }
         ["add_header", "Access-Control-Allow-Origin", origin, ..] => match known.origins.get(origin) {
             Some(origins) => {
-                set("cors", contract(origins, draft).into());
+                set("cors", binding::origins(origins, draft).into());
                 (Fate::Kept, "`cors` of the path")
             }
             None => (Fate::Refused, "write the origins as a variable, and `cors` of the path names it"),
         },
         _ => (Fate::Changed, EDGE),
     }
-}
-
-/// The variable of the contract that holds these origins; programs that are told them keep its name.
-fn contract(origins: &str, draft: &mut Draft) -> String {
-    let told = draft.names("service").into_iter().find_map(|service| {
-        let env = draft.section("service", &service).get("env")?.as_table()?;
-        env.iter().find(|(_, value)| value.as_str() == Some(origins)).map(|(name, _)| name.clone())
-    });
-    let name = told.unwrap_or_else(|| "ALLOWED_ORIGINS".to_owned());
-    draft.variable(&name, Some(origins), false);
-    name
 }
 
 #[cfg(test)]

@@ -145,7 +145,10 @@ pub(crate) fn dockerfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, S
     let named = draft.names("service").into_iter().find(|name| {
         draft.section("service", name).get("dockerfile").and_then(toml::Value::as_str) == Some(file.name.as_str())
     });
-    if named.is_none() && draft.dockerfiles.contains(&file.name) {
+    let stem = file.name.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(stem, _)| stem);
+    // an image that another file names after it
+    let named = named.or_else(|| draft.has("service", stem).then(|| stem.to_owned()));
+    if named.is_none() && (draft.dockerfiles.contains_key(&file.name) || draft.steps.contains(stem)) {
         let reason = "it builds what Slipway's edge, a job or a migration takes the place of";
         let lines = file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));
         let first = |line: &str| line.split_whitespace().next().unwrap_or_default().to_owned();
@@ -153,7 +156,10 @@ pub(crate) fn dockerfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, S
     }
     let name = named.or_else(|| described(draft, &dir)).unwrap_or_else(|| {
         let last = dir.rsplit('/').next().unwrap_or_default();
-        let name = label(if dir == "." { "web" } else { last }, "web");
+        // `api.Dockerfile` says what it builds
+        let file_name = file.name.rsplit('/').next().unwrap_or_default();
+        let stem = file_name.rsplit_once('.').filter(|(_, ending)| ending.eq_ignore_ascii_case("dockerfile"));
+        let name = label(stem.map_or(if dir == "." { "web" } else { last }, |(stem, _)| stem), "web");
         let section = draft.section("service", &name);
         section.set("dockerfile", file.name.clone()).set("context", dir.clone());
         name

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::server::given;
 use crate::{
     cursor::Cursor,
-    draft::{Draft, label},
-    readers::data,
+    draft::Draft,
+    readers::{
+        binding::{given, leads, needed, neighbour},
+        data,
+    },
     report::Fate,
     text,
     trap::Trap,
@@ -50,7 +52,9 @@ pub(crate) fn read(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draft) {
             at.changed(&format!("`needs` {reference} gives it {variable}"));
             continue;
         }
-        if let Some(reference) = neighbour(owner, &variable, &value, draft) {
+        let needs = draft.section(kind, name).get("needs").and_then(toml::Value::as_array).cloned().unwrap_or_default();
+        let known = |reference: &String| needs.iter().any(|need| need.as_str() == Some(reference.as_str()));
+        if let Some(reference) = neighbour(&variable, &value, draft).filter(known) {
             at.changed(&format!("`needs` {reference} gives it {variable}"));
             continue;
         }
@@ -80,52 +84,4 @@ pub(crate) fn read(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draft) {
         draft.section(kind, name).put("env", &variable, value);
         at.kept();
     }
-}
-
-/// The data service that a value leads to.
-fn leads(variable: &str, value: &str, draft: &mut Draft) -> Option<String> {
-    if let Some(path) = value.strip_prefix("sqlite:").filter(|path| path.contains('/')) {
-        let file = path.split(['?', '#']).next()?.rsplit('/').next()?;
-        let name = label(file.split('.').next()?, "main");
-        draft.section("database", &name).set("engine", "sqlite");
-        return Some(format!("database.{name}"));
-    }
-    if let Some(bucket) = draft.buckets.get(value).filter(|_| variable.ends_with("BUCKET")) {
-        return Some(format!("bucket.{bucket}"));
-    }
-    let host = text::address(value).map_or(value, |address| address.host);
-    data::find(host, draft)
-}
-
-fn needed(variable: &str, value: &str, reference: &str, at: &Cursor<'_>) {
-    let own = reference.split('.').nth(1).unwrap_or_default().to_ascii_uppercase().replace('-', "_");
-    let names = match data::kind(reference) {
-        "database" => ["DATABASE_URL".to_owned(), format!("{own}_DATABASE_URL")],
-        "cache" => ["REDIS_URL".to_owned(), format!("{own}_CACHE_URL")],
-        "queue" => ["AMQP_URL".to_owned(), format!("{own}_QUEUE_URL")],
-        _ => ["BUCKET".to_owned(), format!("{own}_BUCKET")],
-    };
-    if names.iter().any(|name| name == variable) || given(variable, reference) {
-        at.changed(&format!("`needs` {reference} gives it {variable}"));
-    } else if value.contains("://") {
-        at.changed(&format!(
-            "`needs` {reference} gives it {}: let the program read that instead of {variable}",
-            data::variable(reference)
-        ));
-    } else {
-        at.changed(&format!(
-            "`needs` {reference} gives it {}: let the program read those",
-            data::injected(reference)
-        ));
-    }
-}
-
-/// The service whose address a variable holds under the name by which `needs` gives it, when it is needed.
-fn neighbour(owner: (&str, &str), variable: &str, value: &str, draft: &mut Draft) -> Option<String> {
-    let host = label(text::address(value).filter(|address| address.scheme == "http")?.host, "");
-    let reference = format!("service.{host}");
-    let named = variable == format!("{}_URL", host.to_ascii_uppercase().replace('-', "_"));
-    let needs = draft.section(owner.0, owner.1).get("needs").and_then(toml::Value::as_array);
-    let needed = needs.is_some_and(|needs| needs.iter().any(|need| need.as_str() == Some(reference.as_str())));
-    (named && needed).then_some(reference)
 }

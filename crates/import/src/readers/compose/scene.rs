@@ -76,7 +76,7 @@ impl Scene {
                 }
             }
         }
-        draft.dockerfiles.extend(scene.builds.values().map(|(dockerfile, _)| dockerfile.clone()));
+        draft.dockerfiles.extend(scene.builds.values().cloned());
         let waited = step::waited_for(services);
         for (name, service) in services {
             let extended = bases.contains(*name) && service.find("image").is_none() && service.find("build").is_none();
@@ -104,6 +104,8 @@ impl Scene {
         }
         match role {
             Role::Program => {}
+            // few targets have one: only a file of our own says that a search domain is meant
+            Role::Search if self.app.is_none() => {}
             Role::Proxy => return Part::Proxy,
             server => return Part::Server(server),
         }
@@ -152,7 +154,7 @@ impl Scene {
                 if let Some(image) = at.find("image").and_then(|image| image.text()) {
                     let own = match name.split_once('-') {
                         // `database-main` stands beside a program called `main`
-                        Some(("database" | "cache" | "queue", rest)) if self.app.is_some() => rest,
+                        Some(("database" | "cache" | "queue" | "search", rest)) if self.app.is_some() => rest,
                         _ => name,
                     };
                     if let Some(reference) = data::declare(&image, &label(own, "data"), draft) {

@@ -4,7 +4,7 @@ use super::{size, step};
 use crate::{
     cursor::Cursor,
     draft::Draft,
-    readers::data::{self, Role},
+    readers::data::Role,
     report::Fate,
     text,
     trap::Trap,
@@ -158,14 +158,5 @@ fn scripts(volume: &Cursor<'_>, role: Role, name: &str, draft: &mut Draft) {
             Fate::Refused,
             "make it a migration: scripts of the start-up folder run only on an empty server",
         );
-    }
-}
-
-/// What a program is told about a data service by the variables beside the one that leads to it.
-pub(crate) fn given(variable: &str, reference: &str) -> bool {
-    match data::kind(reference) {
-        "database" => ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"].contains(&variable),
-        "bucket" => ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3"].contains(&variable),
-        _ => false,
     }
 }

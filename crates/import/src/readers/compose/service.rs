@@ -187,17 +187,11 @@ fn grace(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let Some(whole) = at.text().and_then(|text| text::duration(&text)?.parse::<stack::Period>().ok()) else {
         return at.refused("not a duration");
     };
-    let (drain, stop) = split(whole.0.as_secs());
+    let (drain, stop) = text::grace(whole.0.as_secs());
     let section = draft.section("service", name);
     section.set("drain", stack::Period::from_secs(drain).to_string());
     section.set("stop", stack::Period::from_secs(stop).to_string());
     at.kept_as("`drain` and `stop`, together as long");
-}
-
-/// Seconds for visitors to finish and for the program to end, of the seconds there are: 30 and 10 when there are 40.
-pub(crate) fn split(whole: u64) -> (u64, u64) {
-    let stop = if whole > 40 { whole - 30 } else { whole.min(10) };
-    (whole - stop, stop)
 }
 
 fn secrets(owner: (&str, &str), at: &Cursor<'_>, draft: &mut Draft) {

@@ -1,0 +1,578 @@
+//! What can be said of a stack, fact by fact, so that two stacks can be compared on what a format carries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use stack::{
+    CommandSource, DatabaseEngine, EnvironmentName, Kind, Limit, LimitKey, Migrations, ResourceName, ResourceRef,
+    Resolved, Retention, Size, Source, Stack,
+};
+
+/// What one fact says of a stack: a key and its value for each thing it is about.
+pub(crate) type Said = BTreeMap<String, String>;
+
+macro_rules! facts {
+    ($($name:ident $about:literal;)*) => {
+        /// Something a format may carry.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Fact { $(#[doc = $about] $name),* }
+
+        impl Fact {
+            /// Every fact, in the order of the guide.
+            pub(crate) const ALL: &'static [Fact] = &[$(Fact::$name),*];
+
+            /// What it is, for the guide.
+            pub(crate) fn about(self) -> &'static str {
+                match self { $(Fact::$name => $about),* }
+            }
+        }
+    };
+}
+
+facts! {
+    App "name of the application";
+    Environment "name of the environment";
+    Environments "names of all environments that are not this machine, and which of them ask for a yes";
+    Listen "address that visitors come to";
+    Services "services";
+    Sites "sites: folder, command that builds them, where the pages are, fallback";
+    Images "images that are not built here";
+    Commands "command lines of services that run an image";
+    Runs "command lines of services that are built from a folder";
+    Ports "ports";
+    Health "health checks: path, period, timeout, failures until unhealthy";
+    Rise "successes until ready, and the path that says so";
+    Start "how long a start may take";
+    Grace "how long an instance gets to end";
+    Replicas "number of replicas";
+    Scaling "range of replicas, and the use at which they are added";
+    Sizes "CPU and memory: what is asked for and where it is capped";
+    Caps "CPU and memory: where they are capped";
+    Env "variables of every program and their values";
+    Plain "variables of every program that hold no address and no secret";
+    Outside "names of the variables that come from outside";
+    Secrets "which of the variables from outside are secret";
+    Needs "what each program needs of databases, caches, queues and services";
+    Buckets "buckets, and which programs need them";
+    Jobs "jobs and functions on a schedule: command, schedule, time zone";
+    Overlap "what a job does while the last run goes on";
+    Retries "how often a job is tried again, and how long it may take";
+    Deadline "how long a job may take";
+    Engines "databases, caches and queues with engine and version";
+    Followers "replicas of databases, caches and queues";
+    Settings "settings of databases";
+    CacheMemory "memory of caches";
+    DatabaseCaps "CPU and memory of databases: where they are capped";
+    DatabaseSizes "CPU and memory of databases: what is asked for and where it is capped";
+    Storage "disk of databases";
+    Migrations "folders and commands that migrate";
+    MigrationCommands "commands that migrate";
+    Backups "backups: time, what stays, bucket";
+    BackupReach "backups: time, days that are reached back, bucket";
+    Routes "hosts and paths that lead to services, and redirects";
+    RouteLimits "limits of paths";
+    RouteBodies "largest body of paths";
+    RouteRules "prefixes that are removed, origins, services whose visitors stay at an instance";
+    CloudDatabases "databases with engine, class, zones, retention, windows, disk and replicas";
+    CloudCaches "caches with engine, class, shards and replicas";
+    CloudBuckets "buckets with name, versions, archive and end";
+    CloudNetwork "address range of the network";
+    CloudZones "zones of the DNS";
+    CloudLogs "groups of logs and how long they are kept";
+    CloudTables "tables with their keys";
+    CloudTopics "topics";
+    CloudSearch "search domains with nodes and classes";
+}
+
+/// Both ends of a round trip: names that only the first one knows are not asked of the second.
+pub(crate) struct Scene<'s> {
+    /// The stack that was rendered.
+    pub(crate) first: &'s Resolved,
+    /// Every environment of it.
+    pub(crate) all: &'s [Resolved],
+}
+
+impl Scene<'_> {
+    /// What a fact says of a stack, `second` being one of the two.
+    pub(crate) fn says(&self, fact: Fact, second: &Resolved, all: &[Resolved]) -> Said {
+        let stack = &second.stack;
+        match fact {
+            Fact::App => one("app", stack.app.as_str()),
+            Fact::Environment => one("environment", second.name.as_str()),
+            Fact::Environments => self.environments(all),
+            Fact::Listen => {
+                let first = second.environment.listen.first();
+                one("listen", &first.map_or_else(|| "127.0.0.1:8080".to_owned(), ToString::to_string))
+            }
+            Fact::Services => self.services(stack).map(|(name, _)| (name, String::new())).collect(),
+            Fact::Sites => stack
+                .sites
+                .iter()
+                .filter(|(name, _)| {
+                    // the image of the proxy holds only pages that a route leads to
+                    let mut paths = self.first.stack.routes.iter().flat_map(|route| &route.paths);
+                    paths.any(|path| path.to.kind == Kind::Site && path.to.name == **name)
+                })
+                .map(|(name, site)| {
+                    let source = &site.source;
+                    (name.to_string(), format!("{} {:?} {:?} {} {}", source.dir, source.build, source.out, site.spa, site.hashed))
+                })
+                .collect(),
+            Fact::Images => self
+                .services(stack)
+                .filter_map(|(name, service)| match &service.source {
+                    Source::Image(image) if !self.built(&name) => Some((name, image.clone())),
+                    _ => None,
+                })
+                .collect(),
+            Fact::Commands => self
+                .services(stack)
+                .filter(|(name, _)| !self.in_folder(name))
+                .filter_map(|(name, service)| Some((name, words(service.run.as_deref()?))))
+                .collect(),
+            Fact::Runs => self
+                .services(stack)
+                .filter(|(name, _)| self.in_folder(name))
+                .filter_map(|(name, service)| Some((name, words(service.run.as_deref()?))))
+                .collect(),
+            Fact::Ports => self.services(stack).filter_map(|(name, one)| Some((name, one.port?.to_string()))).collect(),
+            Fact::Health => self
+                .services(stack)
+                .filter_map(|(name, service)| {
+                    let health = service.health.filter(|_| service.port.is_some())?;
+                    Some((name, format!("{} {} {} {}", health.path, health.every, health.timeout, health.down)))
+                })
+                .collect(),
+            Fact::Rise => self
+                .services(stack)
+                .filter_map(|(name, service)| {
+                    let health = service.health.filter(|_| service.port.is_some())?;
+                    Some((name, format!("{} {}", health.up, service.ready.unwrap_or(health.path))))
+                })
+                .collect(),
+            Fact::Start => self
+                .services(stack)
+                .filter(|(_, service)| service.port.is_some() && service.health.is_some())
+                .map(|(name, service)| (name, service.start.to_string()))
+                .collect(),
+            Fact::Grace => self
+                .services(stack)
+                .filter(|(_, service)| service.port.is_some())
+                .map(|(name, service)| (name, format!("{}s", (service.drain.0 + service.stop.0).as_secs())))
+                .collect(),
+            Fact::Replicas => self.services(stack).map(|(name, one)| (name, one.size.replicas.min.to_string())).collect(),
+            Fact::Scaling => self
+                .services(stack)
+                .map(|(name, service)| {
+                    let size = service.size;
+                    let range = size.replicas;
+                    if range.max == range.min {
+                        return (name, range.min.to_string());
+                    }
+                    // without a number the target adds at 70 % of CPU
+                    let at = size.scale_at.map_or((Some(70), None), |at| (at.cpu, at.memory));
+                    (name, format!("{}..{} at {at:?}", range.min, range.max))
+                })
+                .collect(),
+            Fact::Sizes => self.services(stack).filter_map(|(name, one)| Some((name, size(&one.size)?))).collect(),
+            Fact::Caps => self.services(stack).filter_map(|(name, one)| Some((name, cap(&one.size)?))).collect(),
+            Fact::Env => self.env(stack, false),
+            Fact::Plain => self.env(stack, true),
+            Fact::Outside => self.outside(stack).into_iter().map(|name| (name, String::new())).collect(),
+            Fact::Secrets => stack
+                .variables
+                .iter()
+                .filter(|(_, variable)| variable.default.is_none() && (variable.secret || !variable.optional))
+                .map(|(name, variable)| (name.clone(), variable.secret.to_string()))
+                .collect(),
+            Fact::Needs => self.needs(stack),
+            Fact::Buckets => self.buckets(stack),
+            Fact::Jobs | Fact::Overlap | Fact::Retries | Fact::Deadline => self.jobs(fact, stack),
+            Fact::Engines | Fact::Followers => engines(fact, stack),
+            Fact::Settings => self.settings(stack),
+            Fact::CacheMemory => stack
+                .caches
+                .iter()
+                .filter(|(_, cache)| cache.url.is_none())
+                .filter_map(|(name, cache)| Some((name.to_string(), (cache.memory?.0 >> 20).max(1).to_string())))
+                .collect(),
+            Fact::DatabaseCaps | Fact::DatabaseSizes => stack
+                .databases
+                .iter()
+                .filter(|(_, database)| served(database))
+                .filter_map(|(name, database)| {
+                    let own = database.size.as_ref()?;
+                    Some((name.to_string(), if fact == Fact::DatabaseCaps { cap(own) } else { size(own) }?))
+                })
+                .collect(),
+            Fact::Storage => stack
+                .databases
+                .iter()
+                .filter(|(_, database)| served(database))
+                .map(|(name, one)| (name.to_string(), one.storage.map_or("10Gi".to_owned(), |at| at.min.to_string())))
+                .collect(),
+            Fact::Migrations | Fact::MigrationCommands => stack
+                .databases
+                .iter()
+                .filter(|(_, database)| served(database))
+                .filter_map(|(name, database)| match database.migrations.as_ref()? {
+                    Migrations::Folder(folder) => {
+                        (fact == Fact::Migrations).then(|| (name.to_string(), format!("folder {folder}")))
+                    }
+                    Migrations::Command { run, .. } => Some((name.to_string(), words(run))),
+                })
+                .collect(),
+            Fact::Backups | Fact::BackupReach => backups(fact, stack),
+            Fact::Routes | Fact::RouteLimits | Fact::RouteBodies | Fact::RouteRules => self.routes(fact, stack),
+            Fact::CloudDatabases
+            | Fact::CloudCaches
+            | Fact::CloudBuckets
+            | Fact::CloudNetwork
+            | Fact::CloudZones
+            | Fact::CloudLogs
+            | Fact::CloudTables
+            | Fact::CloudTopics
+            | Fact::CloudSearch => super::cloud::says(fact, stack),
+        }
+    }
+
+    fn environments(&self, all: &[Resolved]) -> Said {
+        let elsewhere: BTreeSet<&EnvironmentName> = self
+            .all
+            .iter()
+            .filter(|one| one.environment.target != stack::TargetKind::Local)
+            .map(|one| &one.name)
+            .collect();
+        all.iter()
+            .filter(|one| elsewhere.contains(&one.name))
+            .map(|one| {
+                let guarded = one.environment.approve || one.environment.data == stack::DataClass::Real;
+                (one.name.to_string(), guarded.to_string())
+            })
+            .collect()
+    }
+
+    /// Services; a site that came back as the service of its image is none.
+    fn services(&self, stack: &Stack) -> impl Iterator<Item = (String, stack::Service)> {
+        let sites = self.first.stack.sites.keys().cloned().collect::<BTreeSet<ResourceName>>();
+        let searches: BTreeSet<ResourceName> =
+            self.first.stack.extras.keys().filter(|need| need.kind == Kind::Search).map(|need| need.name.clone()).collect();
+        let services = stack.services.clone().into_iter();
+        services
+            .filter(move |(name, _)| !sites.contains(name) && !searches.contains(name))
+            .map(|(name, service)| (name.to_string(), service))
+    }
+
+    /// Whether the rendered stack builds a service's image.
+    fn built(&self, name: &str) -> bool {
+        self.first.stack.services.get(name).is_some_and(|service| !matches!(service.source, Source::Image(_)))
+    }
+
+    fn in_folder(&self, name: &str) -> bool {
+        self.first.stack.services.get(name).is_some_and(|service| matches!(service.source, Source::Folder(_)))
+    }
+
+    /// The programs of a stack: services, jobs and functions on a schedule, with what they need and their variables.
+    fn programs(&self, stack: &Stack) -> Vec<(String, Vec<ResourceRef>, BTreeMap<String, String>)> {
+        let mut programs: Vec<_> =
+            self.services(stack).map(|(name, service)| (name, service.needs, service.env)).collect();
+        let jobs = stack.jobs.iter().map(|(name, job)| (name, &job.command));
+        let functions = stack.functions.iter().filter(|(_, function)| function.schedule.is_some());
+        for (name, command) in jobs.chain(functions.map(|(name, function)| (name, &function.command))) {
+            let host = match &command.source {
+                CommandSource::Service(service) => stack.services.get(service),
+                CommandSource::Own(_) => None,
+            };
+            let mut needs = host.map(|host| host.needs.clone()).unwrap_or_default();
+            needs.extend(command.needs.clone());
+            let mut env = host.map(|host| host.env.clone()).unwrap_or_default();
+            env.extend(command.env.clone());
+            programs.push((name.to_string(), needs, env));
+        }
+        programs
+    }
+
+    fn env(&self, stack: &Stack, plain: bool) -> Said {
+        // what the rendered stack's needs give a program is asked for by `Needs`
+        let given: BTreeMap<String, BTreeSet<String>> =
+            self.programs(&self.first.stack).into_iter().map(|(name, needs, _)| (name, given(&needs))).collect();
+        let mut said = Said::new();
+        for (program, _, own) in self.programs(stack) {
+            let mut env: BTreeMap<String, String> = BTreeMap::new();
+            for (name, variable) in &stack.variables {
+                match &variable.default {
+                    Some(default) => drop(env.insert(name.clone(), default.clone())),
+                    None if variable.optional && !variable.secret => {}
+                    None => drop(env.insert(name.clone(), format!("${{{name}}}"))),
+                }
+            }
+            for (name, value) in own {
+                let value = stack::template::expand(&value, |name| {
+                    let default = stack.variables.get(name).and_then(|variable| variable.default.clone());
+                    Some(default.unwrap_or_else(|| format!("${{{name}}}")))
+                });
+                env.insert(name, value.expect("a good template"));
+            }
+            for (name, value) in env {
+                let known = given.get(&program).is_some_and(|given| given.contains(&name));
+                let outside = self.outside(&self.first.stack).iter().any(|name| value.contains(&format!("${{{name}}}")));
+                if !known && !["PORT", "HOST", "SLIPWAY_APP"].contains(&name.as_str()) && !(plain && outside) {
+                    said.insert(format!("{program}.{name}"), value);
+                }
+            }
+        }
+        said
+    }
+
+    /// Variables without a value that a program is given.
+    fn outside(&self, stack: &Stack) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> = stack
+            .variables
+            .iter()
+            .filter(|(_, variable)| variable.default.is_none() && (variable.secret || !variable.optional))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for (_, _, env) in self.programs(stack) {
+            for value in env.values() {
+                let used = stack::template::variables(value).expect("a good template");
+                let open = used.into_iter().filter(|name| {
+                    stack.variables.get(*name).is_none_or(|variable| variable.default.is_none())
+                });
+                names.extend(open.map(str::to_owned));
+            }
+        }
+        let urls = stack.databases.values().filter_map(|database| database.url.as_deref());
+        for url in urls.chain(stack.caches.values().filter_map(|cache| cache.url.as_deref())) {
+            names.extend(stack::template::variables(url).expect("a good template").into_iter().map(str::to_owned));
+        }
+        names
+    }
+
+    fn needs(&self, stack: &Stack) -> Said {
+        let mut said = Said::new();
+        for (program, needs, _) in self.programs(stack) {
+            for need in needs {
+                let here = match need.kind {
+                    Kind::Database => stack.databases.get(&need.name).is_some_and(|one| one.url.is_none()),
+                    Kind::Cache => stack.caches.get(&need.name).is_some_and(|one| one.url.is_none()),
+                    Kind::Queue => stack.queues.get(&need.name).is_some_and(|one| one.url.is_none()),
+                    Kind::Service => {
+                        self.first.stack.services.contains_key(&need.name)
+                            && stack.services.get(&need.name).is_some_and(|service| service.port.is_some())
+                    }
+                    _ => false,
+                };
+                if here && need.name.as_str() != program {
+                    said.insert(format!("{program} {need}"), String::new());
+                }
+            }
+        }
+        said
+    }
+
+    fn buckets(&self, stack: &Stack) -> Said {
+        let called = |name: &ResourceName| {
+            let bucket = stack.buckets.get(name)?;
+            Some(bucket.name.clone().unwrap_or_else(|| format!("{}-{name}", stack.app)))
+        };
+        let mut said: Said = stack.buckets.keys().filter_map(called).map(|name| (name, String::new())).collect();
+        for (program, needs, _) in self.programs(stack) {
+            for need in needs.iter().filter(|need| need.kind == Kind::Bucket) {
+                said.extend(called(&need.name).map(|name| (format!("{program} {name}"), String::new())));
+            }
+        }
+        said
+    }
+
+    fn jobs(&self, fact: Fact, stack: &Stack) -> Said {
+        let jobs = stack.jobs.iter().map(|(name, job)| (name, &job.command, &job.schedule, format!("{:?}", job.overlap)));
+        let functions = stack.functions.iter().filter_map(|(name, function)| {
+            Some((name, &function.command, function.schedule.as_ref()?, "Skip".to_owned()))
+        });
+        jobs.chain(functions)
+            .map(|(name, command, schedule, overlap)| {
+                let said = match fact {
+                    Fact::Overlap => overlap,
+                    Fact::Retries => format!("{} {}", command.retries, command.timeout),
+                    Fact::Deadline => command.timeout.to_string(),
+                    _ => format!("{} | {} | {}", words(&command.run), cron(&schedule.cron), schedule.time_zone),
+                };
+                (name.to_string(), said)
+            })
+            .collect()
+    }
+
+    fn settings(&self, stack: &Stack) -> Said {
+        let databases = stack.databases.iter().filter(|(_, database)| served(database));
+        databases
+            .flat_map(|(name, database)| {
+                database.settings.iter().map(move |(key, value)| (format!("{name}.{key}"), value.clone()))
+            })
+            .collect()
+    }
+
+    fn routes(&self, fact: Fact, stack: &Stack) -> Said {
+        let mut said = Said::new();
+        for route in &stack.routes {
+            // a stack without routes is led to by any name
+            if self.first.stack.routes.is_empty() {
+                continue;
+            }
+            let host = &route.host;
+            let mut any = false;
+            for path in &route.paths {
+                let to = self.first.stack.services.contains_key(&path.to.name) && path.to.kind == Kind::Service;
+                if !to {
+                    continue;
+                }
+                any = true;
+                let key = format!("{host}{}", path.path);
+                match fact {
+                    Fact::Routes => drop(said.insert(key, path.to.to_string())),
+                    Fact::RouteLimits => said.extend(path.limit.as_ref().map(|limit| (key, rate(limit)))),
+                    Fact::RouteBodies => said.extend(path.max_body.map(|size| (key, size.0.to_string()))),
+                    _ => {
+                        if path.strip && path.path != "/" {
+                            said.insert(format!("{key} strip"), String::new());
+                        }
+                        if path.sticky {
+                            said.insert(format!("{} sticky", path.to), String::new());
+                        }
+                        let origins = path.cors.as_ref().and_then(|name| stack.variables.get(name)?.default.clone());
+                        said.extend(origins.map(|origins| {
+                            let origins: Vec<&str> =
+                                origins.split(',').map(str::trim).filter(|one| !one.is_empty()).collect();
+                            (format!("{key} cors"), origins.join(","))
+                        }));
+                    }
+                }
+            }
+            if fact == Fact::Routes && any {
+                said.extend(route.redirect_from.iter().map(|from| (from.clone(), format!("to {host}"))));
+            }
+        }
+        said
+    }
+}
+
+fn one(key: &str, value: &str) -> Said {
+    Said::from([(key.to_owned(), value.to_owned())])
+}
+
+/// Whether the target runs the server itself.
+fn served(database: &stack::Database) -> bool {
+    database.url.is_none() && matches!(database.engine, DatabaseEngine::Postgres(_))
+}
+
+/// Names by which a program is told of what it needs.
+fn given(needs: &[ResourceRef]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for need in needs {
+        let own = need.name.as_str().to_ascii_uppercase().replace('-', "_");
+        let (of_kind, ending): (&[&str], &str) = match need.kind {
+            Kind::Database => (&["DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"], "DATABASE_URL"),
+            Kind::Cache => (&["REDIS_URL"], "CACHE_URL"),
+            Kind::Queue => (&["AMQP_URL"], "QUEUE_URL"),
+            Kind::Bucket => (
+                &["BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3"],
+                "BUCKET",
+            ),
+            Kind::Service => (&[], "URL"),
+            Kind::Search => (&[], "SEARCH"),
+            Kind::Mail => (&[], "MAIL"),
+            _ => continue,
+        };
+        names.extend(of_kind.iter().map(|name| (*name).to_owned()));
+        names.insert(format!("{own}_{ending}"));
+    }
+    names
+}
+
+/// A command line by its words: a shell around it that only starts it says nothing.
+fn words(run: &str) -> String {
+    let words = shlex::split(run).unwrap_or_else(|| vec![run.to_owned()]);
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["sh" | "/bin/sh", "-c", line] if line.starts_with("exec ") => self::words(&line[5..]),
+        _ => words.join("\u{1f}"),
+    }
+}
+
+fn cron(cron: &str) -> String {
+    let plain = match cron {
+        "@hourly" => "0 * * * *",
+        "@daily" | "@midnight" => "0 0 * * *",
+        "@weekly" => "0 0 * * 0",
+        "@monthly" => "0 0 1 * *",
+        "@yearly" | "@annually" => "0 0 1 1 *",
+        other => other,
+    };
+    plain.to_owned()
+}
+
+fn size(size: &Size) -> Option<String> {
+    let text = format!(
+        "{} {}",
+        size.cpu.map_or_else(String::new, |cpu| format!("{}..{}", cpu.min, cpu.max)),
+        size.memory.map_or_else(String::new, |memory| format!("{}..{}", memory.min, memory.max))
+    );
+    (text != " ").then_some(text)
+}
+
+fn cap(size: &Size) -> Option<String> {
+    let cpu = size.cpu.map_or_else(String::new, |cpu| cpu.max.to_string());
+    let memory = size.memory.map_or_else(String::new, |memory| memory.max.to_string());
+    (size.cpu.is_some() || size.memory.is_some()).then(|| format!("{cpu} {memory}"))
+}
+
+fn engines(fact: Fact, stack: &Stack) -> Said {
+    let mut said = Said::new();
+    let mut add = |key: String, engine: &str, followers: u32| {
+        drop(said.insert(key, if fact == Fact::Engines { engine.to_owned() } else { followers.to_string() }));
+    };
+    for (name, database) in stack.databases.iter().filter(|(_, one)| one.url.is_none()) {
+        match &database.engine {
+            DatabaseEngine::Postgres(version) => {
+                let major = version.split('.').next().unwrap_or(version);
+                add(format!("database.{name}"), &format!("postgres:{major}"), database.replicas);
+            }
+            // a file is no server: whoever uses it says where it is
+            DatabaseEngine::Sqlite => {}
+        }
+    }
+    for (name, cache) in stack.caches.iter().filter(|(_, one)| one.url.is_none()) {
+        let (engine, version) = cache.engine.split_once(':').unwrap_or((&cache.engine, ""));
+        let major = version.split('.').next().unwrap_or(version);
+        add(format!("cache.{name}"), &format!("{engine}:{major}"), cache.replicas);
+    }
+    for (name, queue) in stack.queues.iter().filter(|(_, one)| one.url.is_none()) {
+        add(format!("queue.{name}"), &queue.engine, queue.replicas);
+    }
+    said
+}
+
+fn backups(fact: Fact, stack: &Stack) -> Said {
+    let mut said = Said::new();
+    for (name, database) in stack.databases.iter().filter(|(_, database)| served(database)) {
+        let Some(backup) = &database.backup else { continue };
+        let Some(bucket) = backup.to.first().and_then(|to| stack.buckets.get_key_value(&to.name)) else { continue };
+        let bucket = bucket.1.name.clone().unwrap_or_else(|| format!("{}-{}", stack.app, bucket.0));
+        let keep = backup.keep.unwrap_or(Retention { days: 30, weeks: 0, months: 0 });
+        let at = backup.at.as_deref().unwrap_or("03:00");
+        let keep = if fact == Fact::Backups {
+            format!("{}d {}w {}m", keep.days, keep.weeks, keep.months)
+        } else {
+            format!("{}d", keep.days.max(keep.weeks * 7).max(keep.months * 31))
+        };
+        said.insert(name.to_string(), format!("{at} {keep} {bucket}"));
+    }
+    said
+}
+
+/// A limit as proxies count: in a second, or in a minute.
+fn rate(limit: &Limit) -> String {
+    let millis = u64::from(limit.period).max(1);
+    let per = if limit.per == LimitKey::Ip { "ip" } else { "all" };
+    match u64::from(limit.requests) * 1000 / millis {
+        0 => format!("{}/m per {per}", (u64::from(limit.requests) * 60_000 / millis).max(1)),
+        second => format!("{second}/s per {per}"),
+    }
+}

@@ -1,13 +1,17 @@
 //! The `slipway` program: parses arguments, prints, sets the exit code. No logic of its own.
 
+mod addresses;
 mod args;
 mod begin;
 mod commands;
 mod context;
 mod draw;
+mod ending;
 mod exit;
+mod gates;
 mod printer;
 mod progress;
+mod values;
 
 use std::process::ExitCode;
 

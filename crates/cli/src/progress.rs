@@ -17,6 +17,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, paint};
 
+/// Between two pictures of the moving line.
+const TICK: Duration = Duration::from_millis(120);
+
 /// Tells a person what a deploy does. Clones share the moving line.
 #[derive(Debug, Clone)]
 pub(crate) struct Progress {
@@ -63,13 +66,33 @@ impl Progress {
 
     /// Passes the request to stop on to a build.
     pub(crate) fn when_asked_to_stop(&self, build: release::Stop) -> tokio::task::JoinHandle<()> {
-        let stop = Arc::clone(&self.stop);
+        let progress = self.clone();
         tokio::spawn(async move {
-            while !stop.load(Ordering::Relaxed) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+            progress.stop_asked().await;
             build.request();
         })
+    }
+
+    /// Until somebody asks to stop.
+    pub(crate) async fn stop_asked(&self) {
+        while !self.stop.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Takes the moving line away while a person is asked.
+    pub(crate) fn rest(&self) {
+        self.end();
+    }
+
+    /// Moves the line on afterwards.
+    pub(crate) fn go_on(&self) {
+        if let Some(line) = &self.line {
+            let elapsed = line.elapsed();
+            line.reset();
+            line.set_elapsed(elapsed);
+            line.enable_steady_tick(TICK);
+        }
     }
 
     /// Where it prints.
@@ -117,7 +140,7 @@ impl Progress {
             line.reset_elapsed();
             line.set_prefix(step.to_string());
             line.set_message("");
-            line.enable_steady_tick(Duration::from_millis(120));
+            line.enable_steady_tick(TICK);
         }
     }
 }

@@ -4,23 +4,27 @@ use std::{path::PathBuf, time::Duration};
 
 use engine::{
     deployment::Report,
-    journal::{DeployKind, Outcome, Step},
+    gates::{Checked, Told},
+    journal::{DeployKind, Step},
     plan::{nothing_to_do, plan},
     policy::Policy,
     record::committed,
     target::Target,
 };
 use release::{BuildError, BuildOptions, Built, Record};
-use stack::{Period, Revision, ValuesId};
+use stack::{Gate, Period, ResourceName, Revision, gate::When};
 
 use crate::{
     begin::{Deploying, begin},
     commands::{build::show, heal},
     context::{Place, Reach},
     draw,
+    ending::{finish, make_room},
     exit::{Done, Exit, Failure},
-    printer::{DIM, GOOD, Printer, STRONG, ago, bytes, paint},
+    gates::{Gatekeeper, Subject, need_a_person},
+    printer::{GOOD, Printer, STRONG, bytes, paint},
     progress::Progress,
+    values::{Kept, keep, values},
 };
 
 /// Build, migrate, start, switch, watch.
@@ -67,8 +71,11 @@ pub(crate) async fn run(command: &Deploy, place: &Place, printer: Printer) -> Do
     let reach = place.reach_without(&command.without)?;
     check_target(&reach, printer)?;
     let values = values(&reach, &command.set, &command.env_files, printer)?;
-    if reach.resolved.environment.approve && !command.dry_run {
-        printer.confirm(&format!("Deploy {} to {}?", reach.app(), reach.resolved.name), command.yes)?;
+    if !command.dry_run {
+        need_a_person(&reach.resolved, command.yes, printer)?;
+        if reach.resolved.environment.approve {
+            printer.confirm(&format!("Deploy {} to {}?", reach.app(), reach.resolved.name), command.yes)?;
+        }
     }
     reach.fleet.launch().await?;
     heal::before_a_deploy(&reach, printer).await?;
@@ -79,7 +86,7 @@ pub(crate) async fn run(command: &Deploy, place: &Place, printer: Printer) -> Do
     if let Some(record) = already(command, &reach, &values).await? {
         return unchanged(&reach, &record, printer);
     }
-    deploy(command, &reach, &values, &policy(&reach), printer).await
+    deploy(command, &reach, &values, &policy(&reach), Care::Gates, printer).await
 }
 
 /// A deploy of a development environment, without questions: nobody waits for the last visitor of the old release.
@@ -94,17 +101,26 @@ pub(crate) async fn bring_up(reach: &Reach, printer: Printer) -> Result<Option<E
         return Ok(None);
     }
     let policy = Policy { drain: Duration::from_secs(2), ..policy(reach) };
-    deploy(&command, reach, &values, &policy, printer).await.map(Some)
+    deploy(&command, reach, &values, &policy, Care::None, printer).await.map(Some)
+}
+
+/// What stands around a deploy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// Nothing: somebody tries things out.
+    None,
+    /// The stack's gates, and the environment's approval.
+    Gates,
 }
 
 /// From the lock to the last line.
-async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy, printer: Printer) -> Done {
+async fn deploy(command: &Deploy, reach: &Reach, values: &Kept, policy: &Policy, care: Care, printer: Printer) -> Done {
     printer.say(format_args!("Deploying {} to {}", paint(STRONG, reach.app()), paint(STRONG, &reach.resolved.name)));
     let progress = Progress::new(printer);
     let _listening = progress.listen();
     let started = std::time::Instant::now();
     show_shipping(reach, &progress)?;
-    let (report, built) = carry_out(command, reach, values, &progress, policy).await?;
+    let (report, built) = carry_out(command, reach, values, &progress, policy, care).await?;
     progress.end();
     make_room(reach, &report, printer).await;
     finish(reach, &report, built.as_ref(), started.elapsed(), printer).await
@@ -119,25 +135,6 @@ pub(crate) fn show_shipping(reach: &Reach, progress: &Progress) -> Result<(), Fa
     Ok(reach.fleet.on_shipping(std::sync::Arc::new(tell))?)
 }
 
-/// Old releases leave the hosts once a newer one serves. What could not be removed is for the next time.
-async fn make_room(reach: &Reach, report: &Report, printer: Printer) {
-    let sent = reach.fleet.sent();
-    let travelled: u64 = sent.iter().map(|sent| sent.bytes).sum();
-    if travelled > 0 {
-        let hosts: std::collections::BTreeSet<&str> =
-            sent.iter().filter(|sent| sent.bytes > 0).map(|sent| sent.host.as_str()).collect();
-        printer.say(paint(DIM, format_args!("    sent {} to {} hosts", bytes(travelled), hosts.len())));
-    }
-    if report.outcome != Outcome::Succeeded {
-        return;
-    }
-    for (host, removed) in reach.fleet.prune(fleet::KEPT_RELEASES).await {
-        if let Err(error) = removed {
-            printer.say(paint(DIM, format_args!("    old releases stay on {host} for now: {error}")));
-        }
-    }
-}
-
 /// What the environment's target cannot honour: errors stop, warnings are said.
 pub(crate) fn check_target(reach: &Reach, printer: Printer) -> Result<(), Failure> {
     let problems = fleet::honours(&reach.resolved);
@@ -148,42 +145,6 @@ pub(crate) fn check_target(reach: &Reach, printer: Printer) -> Result<(), Failur
         draw::problems(&problems, printer);
     }
     Ok(())
-}
-
-/// The values of the contract's variables; every problem at once with exit code 3 (S4.P6).
-pub(crate) fn values(
-    reach: &Reach,
-    set: &[String],
-    files: &[PathBuf],
-    printer: Printer,
-) -> Result<secrets::Values, Failure> {
-    let contract = |problems| Failure::Problems(problems, Exit::Contract);
-    let set = secrets::sources::parse_set(set.iter().map(String::as_str))
-        .map_err(|problems| Failure::Problems(problems, Exit::Usage))?;
-    let sources = secrets::Sources { files: files.to_vec(), set, ..secrets::Sources::around(&reach.project.folder) };
-    let found = secrets::gather(&reach.resolved, &sources).map_err(contract)?;
-    if !found.warnings.is_empty() {
-        draw::problems(&found.warnings, printer);
-    }
-    if !found.made_up.is_empty() {
-        let names = found.made_up.join(", ");
-        printer.say(format_args!("    made up {names} for {} and kept it below .slipway", reach.resolved.name));
-    }
-    Ok(found.values)
-}
-
-/// Values that the host keeps.
-struct Kept {
-    /// Their name.
-    id: ValuesId,
-    /// The secret ones themselves: no build may show them.
-    secrets: Vec<String>,
-}
-
-/// Gives the values to the host.
-async fn keep(reach: &Reach, values: secrets::Values) -> Result<Kept, Failure> {
-    let secrets = values.secret_values().map(ToOwned::to_owned).collect();
-    Ok(Kept { id: reach.fleet.put_values(values.all, values.secrets).await?, secrets })
 }
 
 /// How careful this environment's deploys are.
@@ -232,6 +193,7 @@ async fn carry_out(
     values: &Kept,
     progress: &Progress,
     policy: &Policy,
+    care: Care,
 ) -> Result<(Report, Option<Record>), Failure> {
     let mut watcher = progress.clone();
     let (_turn, mut deployment) = begin(&reach.fleet, DeployKind::Deploy, command.lease, policy, &mut watcher).await?;
@@ -256,9 +218,54 @@ async fn carry_out(
         },
     };
     let revision = Revision { release: record.release.clone(), values: values.id.clone() };
-    deployment.wanted(Some(revision), &record.version, record.number, record.commit.as_deref()).await?;
-    let report = deployment.run(policy).await?;
+    deployment.wanted(Some(revision.clone()), &record.version, record.number, record.commit.as_deref()).await?;
+    if care == Care::None {
+        return Ok((deployment.run(policy).await?, Some(record)));
+    }
+    let gates = Gatekeeper::new(reach, command.yes, progress, &values.secrets);
+    if let Err(reason) = before(&gates, &mut deployment, reach, &record).await? {
+        return Ok((deployment.fail(Some(Step::Gate), &reason).await?, None));
+    }
+    let policy = Policy { gates: gates.names(When::After), ..policy.clone() };
+    let watch = policy.stages.last().map(|stage| stage.bake).unwrap_or_default();
+    deployment.passing(gates.passing(Subject { on: Some(revision), watch, ..subject(&record) }));
+    let report = deployment.run(&policy).await?;
     Ok((report, Some(record)))
+}
+
+/// What the gates are told of a release.
+fn subject(record: &Record) -> Subject {
+    let (release, version) = (record.release.to_string(), record.version.clone());
+    Subject { on: None, release, version, watch: Duration::ZERO }
+}
+
+/// The approval that was given, and the gates that stand before anything changes, as a step of the deploy. The inner
+/// error is why they are not passed.
+async fn before(
+    gates: &Gatekeeper<'_>,
+    deployment: &mut Deploying<'_>,
+    reach: &Reach,
+    record: &Record,
+) -> Result<Result<(), String>, Failure> {
+    if reach.resolved.environment.approve {
+        deployment.checked(approval()?).await?;
+    }
+    if gates.names(When::Before).is_empty() {
+        return Ok(Ok(()));
+    }
+    let (told, subject) = (Told::default(), Subject { on: deployment.previous().cloned(), ..subject(record) });
+    let passed = deployment.step(Step::Gate, gates.pass(When::Before, &subject, &told)).await?;
+    for checked in told.take() {
+        deployment.checked(checked).await?;
+    }
+    Ok(passed)
+}
+
+/// What the record says of the yes that an environment with `approve` asks for.
+fn approval() -> Result<Checked, Failure> {
+    let gate = ResourceName::new("approve").map_err(|error| Failure::new(error.to_string()))?;
+    let (check, detail) = ("the environment's approval".to_owned(), String::new());
+    Ok(Checked { gate, check, passed: true, by: Some(release::who()), detail, millis: 0 })
 }
 
 /// Builds, verifies and packs as steps of the deploy. Ctrl-C ends the build, and the deploy fails in an orderly way.
@@ -306,95 +313,6 @@ async fn blocking<V: Send + 'static>(
     tokio::task::spawn_blocking(work).await.unwrap_or(Err(BuildError::Stopped))
 }
 
-/// What a person reads at the end, and the exit code.
-pub(crate) async fn finish(
-    reach: &Reach,
-    report: &Report,
-    record: Option<&Record>,
-    took: Duration,
-    printer: Printer,
-) -> Done {
-    if printer.json {
-        let records = engine::record::records(&reach.fleet.journal().await?);
-        let record = records.iter().find(|record| record.number == report.deploy);
-        printer.document(
-            &serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }),
-        )?;
-    }
-    // a moving line has wiped them away
-    for note in report.notes.iter().filter(|_| printer.interactive) {
-        printer.say(paint(DIM, format_args!("    {note}")));
-    }
-    match &report.outcome {
-        Outcome::Succeeded => {
-            if let Some(record) = record {
-                printer.say(format_args!(
-                    "{} {} serves release {} (#{}, {}) after {}",
-                    paint(GOOD, "ok"),
-                    reach.resolved.name,
-                    record.release.short(),
-                    record.number,
-                    record.version,
-                    ago(took.as_secs_f64()),
-                ));
-            }
-            for url in urls(reach) {
-                printer.say(format_args!("   {url}"));
-            }
-            Ok(if report.partial { Exit::Partial } else { Exit::Done })
-        }
-        Outcome::Failed { .. } => {
-            printer.say(format_args!("deploy #{} failed; visitors saw nothing of it", report.deploy));
-            Ok(Exit::Failed)
-        }
-        Outcome::RolledBack { .. } => {
-            printer.say(format_args!("deploy #{} was rolled back; the release before serves again", report.deploy));
-            Ok(Exit::RolledBack)
-        }
-    }
-}
-
-/// Where visitors come in.
-pub(crate) fn urls(reach: &Reach) -> Vec<String> {
-    let Some(listen) = reach.resolved.environment.listen.first() else { return Vec::new() };
-    let port = if listen.port() == 80 { String::new() } else { format!(":{}", listen.port()) };
-    let any = match listen.ip() {
-        ip if ip.is_unspecified() => "localhost".to_owned(),
-        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        std::net::IpAddr::V4(ip) => ip.to_string(),
-    };
-    if !reach.fleet.is_here() {
-        return hosts_urls(reach, &port);
-    }
-    let local = |host: &str| {
-        if host == "localhost" || host.ends_with(".localhost") { host.to_owned() } else { format!("{host}.localhost") }
-    };
-    reach
-        .resolved
-        .stack
-        .routes
-        .iter()
-        .filter(|route| !route.host.starts_with("*."))
-        .map(|route| if route.host == "*" { any.clone() } else { local(&route.host) })
-        .map(|host| format!("http://{host}{port}/"))
-        .collect()
-}
-
-/// Where visitors of hosts come in: the names of the routes; any host's own name where a route takes every name.
-fn hosts_urls(reach: &Reach, port: &str) -> Vec<String> {
-    let hosts = || reach.resolved.environment.hosts.iter().map(|host| fleet::Place::Ssh(host.clone()).name());
-    let bare = |host: String| host.rsplit_once(':').map_or(host.clone(), |(name, _)| name.to_owned());
-    let mut urls = Vec::new();
-    for route in reach.resolved.stack.routes.iter().filter(|route| !route.host.starts_with("*.")) {
-        if route.host == "*" {
-            urls.extend(hosts().map(|host| format!("http://{}{port}/", bare(host))));
-        } else {
-            urls.push(format!("http://{}{port}/", route.host));
-        }
-    }
-    urls
-}
-
 /// What a deploy would do.
 async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: Printer) -> Done {
     let store = reach.store()?;
@@ -417,13 +335,30 @@ async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: Printe
     };
     let revision = Revision { release: record.release.clone(), values: values.id.clone() };
     let (journal, observed) = (reach.fleet.journal().await?, reach.fleet.observe().await?);
-    let plan = plan(Some(&revision), committed(&journal).as_ref(), &observed, &[], &policy(reach), DeployKind::Deploy);
+    let gates = |when| reach.resolved.stack.gates(when);
+    let names = gates(When::After).into_iter().map(|gate| gate.name).collect();
+    let policy = Policy { gates: names, ..policy(reach) };
+    let plan = plan(Some(&revision), committed(&journal).as_ref(), &observed, &[], &policy, DeployKind::Deploy);
     if printer.json {
         printer.document(&plan)?;
     } else {
         printer.data(&plan);
+        for gate in [When::Before, When::After].into_iter().flat_map(gates) {
+            show_gate(&gate, printer);
+        }
         printer
             .hint("pending migrations are looked up when the release has been shipped; see `slipway migrate status`");
     }
     Ok(Exit::Done)
+}
+
+/// Who finds out what, for a gate.
+fn show_gate(gate: &Gate, printer: Printer) {
+    printer.data(format_args!("gate {}, {} the deploy", paint(STRONG, &gate.name), gate.when));
+    if let Some(run) = &gate.run {
+        printer.data(format_args!("  run   {run}"));
+    }
+    for check in &gate.checks {
+        printer.data(format_args!("  {}  {}", if check.asks() { "ask " } else { "look" }, check.text));
+    }
 }

@@ -7,10 +7,10 @@ use migrate::{ConnectOptions, Database, Down, Event, Folder, Mend, State, Status
 use stack::{DatabaseEngine, Migrations, ResourceName};
 
 use crate::{
-    commands::deploy::values,
     context::{Place, Reach},
     exit::{Done, Exit, Failure},
     printer::{DIM, GOOD, Printer, STRONG, WARN, paint},
+    values::values,
 };
 
 /// Change the database's schema.

@@ -14,8 +14,9 @@ use stack::Revision;
 
 use crate::{
     begin::begin,
-    commands::deploy::{check_target, finish, lease, policy, show_shipping},
+    commands::deploy::{check_target, lease, policy, show_shipping},
     context::{Place, Reach},
+    ending::finish,
     exit::{Done, Exit, Failure},
     printer::{Printer, STRONG, paint},
     progress::Progress,

@@ -5,7 +5,8 @@ use std::time::Instant;
 use engine::{plan::nothing_to_do, record::committed, target::Target};
 
 use crate::{
-    commands::deploy::{policy, urls},
+    addresses::urls,
+    commands::deploy::policy,
     context::Place,
     exit::{Done, Exit, Failure},
     printer::{GOOD, Printer, paint},

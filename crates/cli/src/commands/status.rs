@@ -12,7 +12,7 @@ use fleet::Member;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::deploy::urls,
+    addresses::urls,
     context::{Place, Reach},
     exit::{Done, Exit},
     printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, bytes, paint},
@@ -280,8 +280,18 @@ fn last_deploys(deploys: &[DeployRecord], count: usize, printer: Printer) {
         ]);
     }
     printer.data(table);
+    last_checks(&deploys[0], printer);
     if let Some(reason) = deploy_row(&deploys[0])["reason"].as_str() {
         printer.data(paint(DIM, format_args!("  {reason}")));
+    }
+}
+
+/// What the gates of a deploy found, and who answered.
+fn last_checks(deploy: &DeployRecord, printer: Printer) {
+    for checked in &deploy.checks {
+        let mark = if checked.passed { paint(GOOD, "✓") } else { paint(BAD, "✗") };
+        let who = checked.by.as_ref().map_or_else(String::new, |by| format!("  {by}"));
+        printer.data(format_args!("  {mark} {}: {}{}", checked.gate, checked.check, paint(DIM, who)));
     }
 }
 
@@ -330,6 +340,7 @@ fn deploy_row(deploy: &DeployRecord) -> Value {
         "previous": deploy.previous,
         "revision": deploy.revision,
         "steps": deploy.steps,
+        "checks": deploy.checks,
         "notes": deploy.notes,
     })
 }

@@ -11,10 +11,8 @@ use stack::TargetKind;
 use tokio::sync::mpsc;
 
 use crate::{
-    commands::{
-        deploy::{bring_up, urls},
-        logs, stop,
-    },
+    addresses::urls,
+    commands::{deploy::bring_up, logs, stop},
     context::{Place, Reach},
     draw,
     exit::{Done, Exit, Failure},

@@ -14,6 +14,9 @@ const LOST: usize = 2;
 const OTHERS: [usize; 2] = [0, 1];
 /// Shorter than usual: a host that comes back knows only when it lapses that the deploy it took part in is over.
 const LEASE: [&str; 2] = ["--lease", "5s"];
+/// How long a command waits for a lost host at most: 5 s, and what a busy machine takes for the rest. `ssh` alone waits for
+/// 10 s.
+const WAIT: Duration = Duration::from_secs(9);
 
 #[derive(Debug, Clone, Copy)]
 enum Loss {
@@ -36,6 +39,8 @@ fn visitors_of_the_other_hosts_notice_nothing_of_a_lost_one() {
     after_the_commit_the_deploy_goes_on(&mut fleet);
     whenever_it_is_lost_all_end_on_one_release(&mut fleet, || load.failures());
     let report = load.stop();
+    // one that was on its way to the host when it was lost waits until that is sure, 3.3 s
+    assert!(report.slowest < Duration::from_secs(8), "{:.1?}", report.slowest);
     println!("{} requests, the slowest took {:.1?}", report.requests, report.slowest);
     assert_eq!(report.failures, Vec::<String>::new(), "of {} requests", report.requests);
 }
@@ -54,9 +59,25 @@ fn before_the_commit_the_old_release_stays(fleet: &mut Fleet) {
     for index in OTHERS {
         fleet.serves(index, "one");
     }
+    looks_name_the_lost_host_soon(fleet);
     give_back(fleet, Loss::Cable);
     is_level(fleet, "one");
     fleet.story.write("faults.txt", "none");
+}
+
+/// Whatever asks all hosts tells which does not answer, with the mend, and does not wait long for it.
+fn looks_name_the_lost_host_soon(fleet: &Fleet) {
+    let lost = fleet.hosts.address(LOST).to_string();
+    for arguments in [&["status"][..], &["status", "--json"], &["host", "list"], &["deploy", "--yes"], &["logs"]] {
+        let started = Instant::now();
+        let said = fleet.slipway(arguments);
+        let took = started.elapsed();
+        println!("slipway {} with a lost host took {took:.1?}", arguments.join(" "));
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(took < WAIT, "{arguments:?} took {took:.1?}: {all}");
+        let mend = "check that it is up, its address, and the firewall between";
+        assert!(all.contains(&lost) && all.contains(mend), "{arguments:?}: {all}");
+    }
 }
 
 fn after_the_commit_the_deploy_goes_on(fleet: &mut Fleet) {
@@ -66,8 +87,14 @@ fn after_the_commit_the_deploy_goes_on(fleet: &mut Fleet) {
         fleet.journal(0).lines().last()?.contains("\"bake\"").then_some(())
     });
     lose(fleet, Loss::Power);
+    let lost = Instant::now();
     let code = deploy.end();
     assert_eq!(code, 7, "{}", fleet.said());
+    let took = lost.elapsed();
+    println!("a deploy that is watched for 2 s more ended {took:.1?} after it lost a host behind its commit point");
+    assert!(took < WAIT + Duration::from_secs(2), "{took:?}\n{}", fleet.said());
+    let named = format!("{} is lost", fleet.hosts.address(LOST));
+    assert!(fleet.said().contains(&named), "{}", fleet.said());
     for index in OTHERS {
         fleet.serves(index, "two");
     }

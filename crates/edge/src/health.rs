@@ -16,6 +16,7 @@ use tokio::{net::TcpStream, task::AbortHandle};
 
 use crate::{
     instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT,
+    way::Way,
 };
 
 /// Another host is asked at least so often: a request that goes to one that died waits for a second.
@@ -28,9 +29,12 @@ type Key = (u64, ProbeKey);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ProbeKey(String);
 
-/// The running checks.
+/// The running checks, and who watches the ways to other hosts.
 #[derive(Debug, Default)]
-pub(crate) struct Checks(HashMap<Key, AbortHandle>);
+pub(crate) struct Checks {
+    checks: HashMap<Key, AbortHandle>,
+    watches: Vec<(Arc<Way>, AbortHandle)>,
+}
 
 impl Checks {
     /// Starts what is new in `table` and stops what is gone.
@@ -52,7 +56,8 @@ impl Checks {
                 }
             }
         }
-        self.0.retain(|key, task| {
+        self.watch(wanted.values().filter_map(|(instance, _)| instance.link.as_ref()), shared);
+        self.checks.retain(|key, task| {
             let stays = wanted.contains_key(key);
             if !stays {
                 task.abort();
@@ -61,7 +66,25 @@ impl Checks {
         });
         for (key, (instance, probe)) in wanted {
             let start = || tokio::spawn(check(instance, probe, Arc::clone(shared))).abort_handle();
-            self.0.entry(key).or_insert_with(start);
+            self.checks.entry(key).or_insert_with(start);
+        }
+    }
+
+    /// Watches the ways of these links. One that left the table is watched on while something is under way on it.
+    fn watch<'l>(&mut self, links: impl Iterator<Item = &'l Link>, shared: &Arc<Shared>) {
+        let links: Vec<&Link> = links.collect();
+        self.watches.retain(|(way, task)| {
+            let stays = links.iter().any(|link| Arc::ptr_eq(&link.way, way)) || way.is_used();
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for link in links {
+            if !self.watches.iter().any(|(way, _)| Arc::ptr_eq(way, &link.way)) {
+                let watch = tokio::spawn(Arc::clone(&link.way).watch(Arc::clone(shared))).abort_handle();
+                self.watches.push((Arc::clone(&link.way), watch));
+            }
         }
     }
 }
@@ -136,8 +159,6 @@ async fn ask_peer(
 
 async fn connect(instance: &Instance, link: &Link) -> std::io::Result<SendRequest<Empty<Bytes>>> {
     let stream = TcpStream::connect(instance.address).await?;
-    stream.set_nodelay(true)?;
-    link::watch(&stream)?;
     let stream = TokioIo::new(link.secure(stream).await?);
     let (sender, connection) = http1::handshake(stream).await.map_err(std::io::Error::other)?;
     tokio::spawn(connection); // ends with the sender

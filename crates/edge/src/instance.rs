@@ -151,6 +151,9 @@ impl Instance {
 
     /// When it may be tried again, if it is being passed over.
     pub(crate) fn passed_over(&self, now: Instant) -> Option<Instant> {
+        if self.link.as_ref().is_some_and(|link| link.way.is_lost()) {
+            return Some(now + PEER_PASSED_OVER);
+        }
         let until = self.passed_over_until.load(Ordering::Relaxed);
         (until != 0 && self.millis(now) < until).then(|| self.born + Duration::from_millis(until))
     }

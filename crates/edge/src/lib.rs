@@ -63,6 +63,7 @@ mod ticks;
 mod traffic;
 mod tunnel;
 mod upstream;
+mod way;
 mod worker;
 
 pub use compiled::TableError;

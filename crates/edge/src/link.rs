@@ -20,7 +20,11 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use crate::table;
+use crate::{
+    table,
+    upstream::UNACKNOWLEDGED,
+    way::{Line, Way},
+};
 
 /// Which pool is asked for.
 pub(crate) const POOL: HeaderName = HeaderName::from_static("slipway-pool");
@@ -98,6 +102,12 @@ impl Identity {
         Arc::ptr_eq(self, other) || (self.name == other.name && self.is_of(&other.document))
     }
 
+    /// Shakes hands with the edge at the other end.
+    pub(crate) async fn secure(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let handshake = self.client.connect(self.name.clone(), stream);
+        tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    }
+
     /// How connections of peers are taken.
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
@@ -116,36 +126,37 @@ fn certificates(what: &str, text: &str) -> Result<Vec<CertificateDer<'static>>, 
 /// A pool of another host.
 #[derive(Debug)]
 pub(crate) struct Link {
-    identity: Arc<Identity>,
+    pub(crate) way: Arc<Way>,
     /// Value of [`POOL`].
     pub(crate) pool: HeaderValue,
 }
 
 impl Link {
     /// `None`: the pool's name cannot be a header's value.
-    pub(crate) fn new(identity: &Arc<Identity>, pool: &str) -> Option<Self> {
-        Some(Self { identity: Arc::clone(identity), pool: HeaderValue::from_str(pool).ok()? })
+    pub(crate) fn new(way: &Arc<Way>, pool: &str) -> Option<Self> {
+        Some(Self { way: Arc::clone(way), pool: HeaderValue::from_str(pool).ok()? })
     }
 
-    /// Whether both lead to the same pool by the same certificates.
+    /// Whether both lead to the same pool by the same way.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.pool == other.pool && self.identity.is_same(&other.identity)
+        self.pool == other.pool && Arc::ptr_eq(&self.way, &other.way)
     }
 
-    /// Shakes hands with the edge at the other end.
-    pub(crate) async fn secure(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let handshake = self.identity.client.connect(self.identity.name.clone(), stream);
-        tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    /// Shakes hands with the edge at the other end. The connection breaks off when its host is lost.
+    pub(crate) async fn secure(&self, stream: TcpStream) -> io::Result<Line<TlsStream<TcpStream>>> {
+        stream.set_nodelay(true)?;
+        watch(&stream)?;
+        Ok(self.way.enter(self.way.identity().secure(stream).await?))
     }
 }
 
-/// Finds out within seconds that the host at the other end is gone: an idle connection is asked for a sign of life,
-/// and data that are not acknowledged break it.
-pub(crate) fn watch(stream: &TcpStream) -> io::Result<()> {
+/// The [`way`](crate::way) finds out that the host is gone. A firewall between may still have forgotten this one
+/// connection: then it ends as one to an instance of this host would.
+fn watch(stream: &TcpStream) -> io::Result<()> {
     let socket = socket2::SockRef::from(stream);
-    let alive = socket2::TcpKeepalive::new().with_time(Duration::from_secs(2)).with_interval(Duration::from_secs(1));
+    let alive = socket2::TcpKeepalive::new().with_time(UNACKNOWLEDGED / 3).with_interval(UNACKNOWLEDGED / 6);
     socket.set_tcp_keepalive(&alive.with_retries(3))?;
-    socket.set_tcp_user_timeout(Some(Duration::from_secs(5)))
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))
 }
 
 #[cfg(test)]

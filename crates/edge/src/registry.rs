@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::SystemTime,
 };
 
@@ -15,6 +16,7 @@ use crate::{
     site::Root,
     table::{self, Limit, Table, Upstream},
     traffic::Meter,
+    way::Way,
 };
 
 /// Counters of revisions that left the table are forgotten, oldest names first, beyond this many.
@@ -33,6 +35,7 @@ pub(crate) struct Registry {
     roots: HashMap<PathBuf, (Option<SystemTime>, Arc<Root>)>,
     /// By server name.
     identities: HashMap<String, Arc<Identity>>,
+    ways: Vec<Weak<Way>>,
 }
 
 impl Registry {
@@ -45,13 +48,17 @@ impl Registry {
             limiters: HashMap::new(),
             roots: HashMap::new(),
             identities: HashMap::new(),
+            ways: Vec::new(),
         }
     }
 
     /// The upstream of this id at this address, new and healthy if it was not known.
     pub(crate) fn instance(&mut self, upstream: &Upstream) -> Arc<Instance> {
         let (id, address) = (&upstream.id, upstream.address);
-        let link = upstream.peer.as_ref().and_then(|peer| Link::new(self.identities.get(&peer.identity)?, &peer.pool));
+        let link = upstream.peer.as_ref().and_then(|peer| {
+            let identity = Arc::clone(self.identities.get(&peer.identity)?);
+            Link::new(&self.way(address, &identity), &peer.pool)
+        });
         let same = self.instances.entry(id.clone()).or_default();
         if let Some(known) = same.iter().find(|one| one.is_reached_at(address, link.as_ref())) {
             if known.retired() {
@@ -63,6 +70,17 @@ impl Registry {
         let new = Arc::new(Instance::new(id, address, self.next_number, link));
         same.push(Arc::clone(&new));
         new
+    }
+
+    /// The way to another host, the same as before while anybody uses it.
+    fn way(&mut self, address: SocketAddr, identity: &Arc<Identity>) -> Arc<Way> {
+        self.ways.retain(|way| way.strong_count() > 0);
+        let known = self.ways.iter().filter_map(Weak::upgrade).find(|way| way.leads_to(address, identity));
+        known.unwrap_or_else(|| {
+            let new = Arc::new(Way::new(address, identity));
+            self.ways.push(Arc::downgrade(&new));
+            new
+        })
     }
 
     /// The identity of this server name, the same as before while its certificates and key are.

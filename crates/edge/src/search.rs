@@ -62,6 +62,9 @@ impl<'a> Search<'a> {
     /// Takes an instance, waiting for one as long as the pool holds requests. `None`: there is none.
     pub(crate) async fn take(&mut self) -> Option<Taken> {
         let worker = &self.asked.visitor.worker;
+        if !self.tried.is_empty() {
+            self.refresh(); // others may have come while it waited for one that failed
+        }
         loop {
             if let Some(taken) = self.try_take(false) {
                 return Some(taken);

@@ -6,7 +6,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::AbortHandle};
 
-use crate::{body::RequestBody, instance::Instance, link, ticks::Ticks};
+use crate::{body::RequestBody, instance::Instance, ticks::Ticks};
 
 /// Idle connections to one instance that a worker keeps.
 const MAX_IDLE: usize = 256;
@@ -21,8 +21,8 @@ const PEER_IDLE: Duration = Duration::from_mins(1);
 /// An instance is near; one that does not take a connection in this time is not there.
 pub(crate) const CONNECT: Duration = Duration::from_secs(1);
 
-/// Data unacknowledged for so long means that the host is gone.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// Data unacknowledged, or not taken, for so long means that nobody will.
+pub(crate) const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// The keys are numbers given in order; they need no mixing.
 #[derive(Debug, Default)]
@@ -103,13 +103,12 @@ impl Upstreams {
         }
         let connect = tokio::time::timeout(CONNECT, TcpStream::connect(instance.address));
         let stream = connect.await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        stream.set_nodelay(true)?;
         let (sender, task) = if let Some(link) = &instance.link {
-            link::watch(&stream)?;
             let stream = TokioIo::new(link.secure(stream).await?);
             let (sender, connection) = self.http.handshake(stream).await.map_err(io::Error::other)?;
             (sender, tokio::task::spawn_local(connection.with_upgrades()))
         } else {
+            stream.set_nodelay(true)?;
             socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
             let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
             (sender, tokio::task::spawn_local(connection.with_upgrades()))

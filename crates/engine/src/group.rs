@@ -19,6 +19,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
+    task::Waker,
     time::Duration,
 };
 
@@ -46,6 +47,8 @@ pub struct Group<T, C> {
     clock: C,
     patience: Duration,
     state: Mutex<State>,
+    /// Who waits for an answer, or for the host to be left out.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +56,8 @@ struct State {
     held: Option<Held>,
     /// As of the last lease, or the last look without one.
     lost: Vec<Lost>,
+    /// Those of them that did not answer.
+    silent: Vec<String>,
 }
 
 /// The lease of the group.
@@ -84,6 +89,8 @@ enum Standing {
     Out {
         /// Why.
         why: String,
+        /// It did not answer; otherwise it refused.
+        silent: bool,
         /// When whatever lease it gave has lapsed.
         lapses: Timestamp,
     },
@@ -93,7 +100,7 @@ impl<T: Target, C: Clock> Group<T, C> {
     /// Hosts in order, each with its unique name. `patience` is how long a host may be silent within one verb before
     /// it is left out; while a lease is kept, at most a quarter of the lease.
     pub fn new(members: Vec<(String, T)>, clock: C, patience: Duration) -> Self {
-        Self { members, clock, patience, state: Mutex::default() }
+        Self { members, clock, patience, state: Mutex::default(), waiting: Mutex::default() }
     }
 
     /// Names and targets, in order.
@@ -104,6 +111,11 @@ impl<T: Target, C: Clock> Group<T, C> {
     /// Hosts that are left out of the lease, or that did not answer the last look without a lease.
     pub fn lost(&self) -> Vec<Lost> {
         self.state().lost.clone()
+    }
+
+    /// Names of those that are lost because they did not answer: there is no use in asking them again soon.
+    pub fn unheard(&self) -> Vec<String> {
+        self.state().silent.clone()
     }
 
     /// More than half of the hosts.
@@ -211,6 +223,11 @@ impl Held {
             Standing::Out { why, .. } => Some(Lost { host, why: why.clone() }),
         };
         names.zip(&self.hosts).filter_map(lost).collect()
+    }
+
+    fn silent(&self, names: impl Iterator<Item = String>) -> Vec<String> {
+        let silent = |standing: &Standing| matches!(standing, Standing::Out { silent: true, .. });
+        names.zip(&self.hosts).filter(|(_, standing)| silent(standing)).map(|(host, _)| host).collect()
     }
 }
 
@@ -336,6 +353,10 @@ impl<T: Target, C: Clock> Target for Group<T, C> {
             held.journal.push(entry.clone());
         }
         self.flush(fence).await
+    }
+
+    fn left_out(&self) -> Vec<Lost> {
+        self.lost()
     }
 
     async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {

@@ -225,11 +225,10 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
             let mend = "bring it back, take it out of `hosts`, or allow it with `max_fail`, and deploy again";
             return Err(Why::Bad(format!("{}; {mend}", lost.join(", "))));
         }
-        for Lost { host, why } in lost {
-            if self.told_lost.insert(host.clone()) {
+        for lost in lost {
+            if self.told_lost.insert(lost.host.clone()) {
                 self.partial = true;
-                let text = format!("{host} is lost ({why}) and left out; it is brought level when it returns");
-                self.note(text).await.map_err(Why::Engine)?;
+                self.note(is_left_out(lost)).await.map_err(Why::Engine)?;
             }
         }
         Ok(())
@@ -258,7 +257,20 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
         {
             self.say(&format!("{error}; it lapses by itself"));
         }
+        // those that were lost too late for the journal
+        for lost in self.target.left_out() {
+            if self.told_lost.insert(lost.host.clone()) {
+                self.partial = true;
+                let text = is_left_out(&lost);
+                self.watcher.see(&Progress::Note { text: &text });
+                self.notes.push(text);
+            }
+        }
     }
+}
+
+fn is_left_out(Lost { host, why }: &Lost) -> String {
+    format!("{host} is lost ({why}) and left out; it is brought level when it returns")
 }
 
 pub(crate) enum Either<W, K> {

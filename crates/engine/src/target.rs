@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use stack::{ResourceName, Revision};
 
 use crate::{
-    desired::{Desired, Observed},
+    desired::{Desired, Lost, Observed},
     journal::{Entry, Migration},
 };
 
@@ -45,6 +45,11 @@ pub trait Target {
     /// Adds an entry; durable before it returns. An entry equal to one that is in the journal is there already and
     /// is not added twice (the engine never writes two equal ones: their times rise).
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError>;
+
+    /// The hosts that are left out of the present lease, or were of the last one. A target that is one machine has none.
+    fn left_out(&self) -> Vec<Lost> {
+        Vec::new()
+    }
 
     /// Brings one host of a group level with the others, under the lease `fence` of this host, in one durable change:
     /// all of it or nothing. A host that was away may lack entries, and may have some at its end that the group never

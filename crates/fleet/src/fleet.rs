@@ -4,12 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use agent::{SystemClock, asks::Asked, home::Home, protocol::Scope};
 use engine::{
-    desired::{Desired, Observed},
+    desired::{Desired, Lost, Observed},
     group::Group,
     journal::Entry,
     target::{Fence, Target, TargetError, Task, TaskEnd},
 };
-use futures_util::future::join_all;
 use release::Store;
 use stack::{AppName, Problems, Revision};
 use tokio::sync::OnceCell;
@@ -176,7 +175,15 @@ impl Fleet {
 
 impl Hosts {
     async fn found(&self) -> &Vec<Host> {
-        self.found.get_or_init(|| join_all(self.places.iter().cloned().map(Host::reach))).await
+        self.found.get_or_init(|| Host::reach_all(&self.places)).await
+    }
+
+    /// Hosts that were asked as a group and did not answer are not asked again.
+    async fn give_up_silent(&self) {
+        let Some(group) = self.group.get() else { return };
+        for host in self.found().await.iter().filter(|host| group.unheard().contains(&host.name)) {
+            host.give_up("it did not answer a moment ago".to_owned());
+        }
     }
 
     fn shipper(&self, home: &Home, app: &AppName) -> Result<Shipper, release::StoreError> {
@@ -264,6 +271,13 @@ impl Target for Fleet {
         match &self.ways {
             Ways::Here(local) => local.append(entry, fence).await,
             Ways::Hosts(_) => self.group().await?.append(entry, fence).await,
+        }
+    }
+
+    fn left_out(&self) -> Vec<Lost> {
+        match &self.ways {
+            Ways::Here(_) => Vec::new(),
+            Ways::Hosts(hosts) => hosts.group.get().map(Group::lost).unwrap_or_default(),
         }
     }
 }

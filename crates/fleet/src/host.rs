@@ -1,6 +1,10 @@
 //! One host of a fleet: the way to its agent, and what it answers as a target.
 
-use std::net::IpAddr;
+use std::{
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use agent::{
     Client,
@@ -14,7 +18,14 @@ use stack::Revision;
 use crate::{
     ship::Shipper,
     ssh::{Destination, Ssh, SshError},
+    together::{grace, together},
 };
+
+/// From one sign of life to the next, while a host works at what it was asked.
+const SIGN: Duration = Duration::from_millis(500);
+
+/// A host whose agent gives no sign for so long is silent. It greets within milliseconds, whatever it works at.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Home of the agent of a host that was added.
 const HOME: &str = "/var/lib/slipway";
@@ -47,6 +58,14 @@ impl Place {
                 }
                 Err(_) => text.clone(),
             },
+            Self::Known { name, .. } => name.clone(),
+        }
+    }
+
+    /// Where it is, in a message.
+    fn destination(&self) -> String {
+        match self {
+            Self::Ssh(text) => text.clone(),
             Self::Known { name, .. } => name.clone(),
         }
     }
@@ -91,24 +110,83 @@ pub(crate) struct Host {
     /// As `slipway host add` takes it.
     pub(crate) destination: String,
     pub(crate) way: Result<Reached, Unusable>,
+    /// Why it is not asked any more. It answered once, so it was lost meanwhile: a command waits for it once, not each time
+    /// it asks something.
+    silent: Arc<OnceLock<String>>,
 }
 
 impl Host {
-    /// Connects to a host and greets its agent.
-    pub(crate) async fn reach(place: Place) -> Self {
-        let name = place.name();
-        let (destination, way) = match place {
-            Place::Ssh(destination) => {
-                let way = over_ssh(&destination, &name).await;
-                (destination, way)
-            }
-            Place::Known { client, address, .. } => (name.clone(), greet(client, None, Some(address)).await),
+    /// Connects to all of them at the same time. One that is silent while the others answer is given up early.
+    pub(crate) async fn reach_all(places: &[Place]) -> Vec<Self> {
+        let reached = together(places.iter().cloned().map(Self::reach), |host| host.way.is_ok()).await;
+        let given_up = |place: &Place| {
+            let (name, destination) = (place.name(), place.destination());
+            let said = format!("no connection after {} s, while the others answered", grace());
+            let why = SshError::Unreachable { host: name.clone(), said }.to_string();
+            Self::new(name, destination, Err(Unusable::Unreachable(why)))
         };
-        Self { name, destination, way }
+        reached.into_iter().zip(places).map(|(host, place)| host.unwrap_or_else(|| given_up(place))).collect()
     }
 
+    pub(crate) fn new(name: String, destination: String, way: Result<Reached, Unusable>) -> Self {
+        Self { name, destination, way, silent: Arc::default() }
+    }
+
+    /// Connects to a host and greets its agent.
+    pub(crate) async fn reach(place: Place) -> Self {
+        let (name, destination) = (place.name(), place.destination());
+        let way = match place {
+            Place::Ssh(destination) => over_ssh(&destination, &name).await,
+            Place::Known { client, address, .. } => greet(client, None, Some(address)).await,
+        };
+        Self::new(name, destination, way)
+    }
+
+    /// The way to its agent, as long as it answers.
     pub(crate) fn client(&self) -> Option<&Client> {
-        self.way.as_ref().ok().map(|reached| &reached.client)
+        self.way.as_ref().ok().filter(|_| self.silent.get().is_none()).map(|reached| &reached.client)
+    }
+
+    /// Why it has no part in anything.
+    pub(crate) fn why_not(&self) -> Option<String> {
+        let unusable = self.way.as_ref().err().map(|why| why.reason().to_owned());
+        unusable.or_else(|| self.silent.get().cloned())
+    }
+
+    /// Nobody asks it any more.
+    pub(crate) fn give_up(&self, why: String) {
+        let _known_already = self.silent.set(why);
+    }
+
+    /// What its agent answers, which may take its time as long as it gives signs of life. One that gives none is given up.
+    pub(crate) async fn ask<V, F>(&self, ask: impl FnOnce(Client) -> F) -> Result<V, TargetError>
+    where
+        F: Future<Output = Result<V, TargetError>>,
+    {
+        self.is_asked()?;
+        let reached = self.way.as_ref().map_err(|why| self.error(why))?;
+        let silence = async {
+            loop {
+                tokio::time::sleep(SIGN).await;
+                if tokio::time::timeout(SILENCE, reached.client.call(None, Call::Info)).await.is_err() {
+                    return format!("it said nothing for {} s", SILENCE.as_secs());
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = ask(reached.client.clone()) => answer,
+            why = silence => {
+                self.give_up(why.clone());
+                Err(TargetError::Unreachable { host: self.name.clone(), reason: why })
+            }
+        }
+    }
+
+    /// Fails when it was given up.
+    fn is_asked(&self) -> Result<(), TargetError> {
+        let Some(why) = self.silent.get() else { return Ok(()) };
+        Err(TargetError::Unreachable { host: self.name.clone(), reason: why.clone() })
     }
 
     pub(crate) fn error(&self, why: &Unusable) -> TargetError {
@@ -157,6 +235,7 @@ pub(crate) struct HostTarget {
 impl Asks for HostTarget {
     /// Asks the agent. A connection that broke is made again for the next call.
     async fn ask(&self, call: Call) -> Result<Reply, TargetError> {
+        self.host.is_asked()?;
         let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
         let answer = reached.client.call(Some(&self.scope), call).await;
         if let (Err(TargetError::Unreachable { .. }), Some(ssh)) = (&answer, &reached.ssh)

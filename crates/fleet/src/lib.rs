@@ -24,6 +24,7 @@ mod local;
 mod roster;
 mod ship;
 pub mod ssh;
+mod together;
 mod turn;
 
 pub use agent::SystemClock;
@@ -33,4 +34,5 @@ pub use host::Place;
 pub use lines::Lines;
 pub use local::Local;
 pub use ship::{Listener, Sent};
+pub use together::together;
 pub use turn::Turn;

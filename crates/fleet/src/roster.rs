@@ -15,8 +15,7 @@ use crate::host::Host;
 /// What the hosts know, newest first; those that do not answer know nothing.
 pub(crate) async fn known(hosts: &[Host], scope: &Scope) -> Result<Vec<Option<Members>>, TargetError> {
     let asked = hosts.iter().map(|host| async move {
-        let Some(client) = host.client() else { return Ok(None) };
-        match client.call(Some(scope), Call::Members).await {
+        match host.ask(|client| async move { client.call(Some(scope), Call::Members).await }).await {
             Ok(Reply::Members { members, .. }) => Ok(members.map(|members| *members)),
             Ok(other) => Err(unexpected(&other)),
             Err(TargetError::Unreachable { .. }) => Ok(None),
@@ -111,9 +110,11 @@ pub(crate) async fn spread(
 ) -> Result<(), TargetError> {
     let told =
         hosts.iter().zip(known).filter(|(_, known)| known.as_ref() != Some(members)).map(|(host, _)| async move {
-            let Some(client) = host.client() else { return Ok(()) };
+            if host.client().is_none() {
+                return Ok(());
+            }
             let call = Call::PutMembers { me: host.name.clone(), members: Box::new(members.clone()) };
-            match client.call(Some(scope), call).await? {
+            match host.ask(|client| async move { client.call(Some(scope), call).await }).await? {
                 Reply::Done => Ok(()),
                 other => Err(unexpected(&other)),
             }
@@ -137,7 +138,7 @@ mod tests {
             }),
             None => Err(Unusable::Unreachable("dead".to_owned())),
         };
-        Host { name: name.to_owned(), destination: format!("deploy@{name}"), way }
+        Host::new(name.to_owned(), format!("deploy@{name}"), way)
     }
 
     fn scope() -> Scope {

@@ -25,6 +25,9 @@ use tokio::{
     net::TcpStream,
 };
 
+#[path = "left.rs"]
+mod left;
+
 /// No test waits longer for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -120,23 +123,12 @@ impl Bed {
 
     /// Everything that the agent started ends at once.
     pub(crate) fn end_all(&self) {
-        // Shims and what they watch over, by the ids they wrote down; twice, for what was started meanwhile.
-        for _ in 0..2 {
-            let mut folders = vec![self.home.path().to_owned()];
-            while let Some(folder) = folders.pop() {
-                for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                    if entry.path().is_dir() && !entry.path().ends_with("store") {
-                        folders.push(entry.path());
-                    } else if entry.file_name() == "shim.json" {
-                        let text = fs::read(entry.path()).unwrap_or_default();
-                        if let Ok(record) = serde_json::from_slice::<agent::shim::Record>(&text) {
-                            end(record.shim_pid, record.shim_start_time);
-                            end(record.pid, record.pid_start_time);
-                        }
-                    }
-                }
-            }
-        }
+        left::end_all_of(self.path());
+    }
+
+    /// How many processes are left of a host that is over. They end.
+    pub(crate) fn left_of(folder: &Path) -> usize {
+        left::end_all_of(folder)
     }
 
     /// Bytes of memory that are the agent's own: the pages of an unoptimised program are many and say nothing.
@@ -434,14 +426,5 @@ impl Drop for Bed {
         if self.mounted {
             drop(Command::new("umount").arg("-l").arg(self.home.path()).status());
         }
-    }
-}
-
-/// Kills a process unless its id belongs to another by now.
-fn end(pid: u32, started: u64) {
-    if observe::process::find(pid).ok().flatten().is_some_and(|process| process.start_ticks == started)
-        && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-    {
-        let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
 }

@@ -204,3 +204,19 @@ async fn an_agent_killed_at_any_moment_of_a_change_loses_neither_the_change_nor_
     assert_eq!(folders, 2, "nothing is left behind");
     println!("{} visitors", visitors.all_well().await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_left_of_a_test_that_ends_while_instances_start() {
+    for round in 0..8 {
+        let bed = Bed::new().await;
+        let revision = bed.revision(TWO, &[], &[]).await;
+        bed.want(&[&revision], &[]).await;
+        // somewhere between a shim's first moment and an instance that is ready
+        tokio::time::sleep(std::time::Duration::from_millis(round * 15)).await;
+        let folder = bed.path().to_owned();
+        drop(bed);
+        // a shim that was overlooked has started its program by then
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert_eq!(Bed::left_of(&folder), 0, "in round {round}");
+    }
+}

@@ -13,6 +13,9 @@ use agent::{
     shim::{self, Running, Spec},
 };
 
+#[path = "../host/left.rs"]
+mod left;
+
 /// No test waits longer for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -92,23 +95,9 @@ impl Bed {
 }
 
 impl Drop for Bed {
-    /// Ends what a failed test left running, by the ids its shims wrote down.
+    /// Ends what a failed test left running.
     fn drop(&mut self) {
-        let folders = fs::read_dir(self.path()).into_iter().flatten().flatten().map(|entry| entry.path());
-        for folder in folders.filter(|folder| folder.join("shim.json").exists()) {
-            // On a thread of its own: a runtime must not end inside of another.
-            let ending = std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    match shim::adopt(&folder) {
-                        Ok(shim::Adopted::Running(running)) => drop(running.kill().await),
-                        Ok(shim::Adopted::Orphaned(orphan)) => drop(orphan.stop(Duration::ZERO).await),
-                        _ => {}
-                    }
-                });
-            });
-            let _panicked = ending.join();
-        }
+        left::end_all_of(self.path());
     }
 }
 

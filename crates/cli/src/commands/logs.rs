@@ -7,7 +7,7 @@ use stack::Kind;
 use crate::{
     context::{Place, Reach},
     exit::{Done, Exit, Failure},
-    printer::{DIM, Printer, paint},
+    printer::{BAD, DIM, Printer, paint},
 };
 
 /// Print the application's output.
@@ -35,6 +35,9 @@ pub(crate) async fn run(command: &Logs, place: &Place, printer: Printer) -> Done
         return Err(unknown);
     }
     let mut lines = reach.fleet.logs(&query).await?;
+    for (host, why) in reach.fleet.absent().await {
+        printer.say(format_args!("{} {host}: {why}", paint(BAD, "!")));
+    }
     let many = !reach.fleet.is_here();
     while let Some(line) = lines.next().await {
         let (host, line) = line?;

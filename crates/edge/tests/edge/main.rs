@@ -11,6 +11,7 @@ mod holding;
 mod leaving;
 mod limits;
 mod listening;
+mod lost_hosts;
 mod peers;
 mod routing;
 mod static_sites;

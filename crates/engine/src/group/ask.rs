@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     future::poll_fn,
     pin::{Pin, pin},
-    task::Poll,
+    sync::PoisonError,
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -59,7 +60,7 @@ impl<T: Target, C: Clock> Group<T, C> {
                 Manner::Once(time) => return self.within(place, time, verb(target)).await,
                 Manner::Again(limit) => {
                     let left = limit.saturating_sub(since(asked, silent_since)).max(FIRST_WAIT);
-                    (self.within(place, left, verb(target)).await, limit)
+                    (self.within(place, left, self.unless_out(place, verb(target))).await, limit)
                 }
                 Manner::Long(limit) => (self.unless_out(place, verb(target)).await, limit),
             };
@@ -98,17 +99,22 @@ impl<T: Target, C: Clock> Group<T, C> {
     {
         let who = (0..self.members.len()).map(|place| (place, Fence::default())).collect();
         let answers = self.everywhere(who, Manner::Once(self.patience), |target, _| verb(target)).await;
-        let (mut seen, mut lost, mut first) = (Vec::new(), Vec::new(), None);
+        let (mut seen, mut lost, mut silent, mut first) = (Vec::new(), Vec::new(), Vec::new(), None);
         for (place, answer) in answers {
             match answer {
                 Ok(value) => seen.push((place, value)),
                 Err(error) => {
+                    if matches!(error, TargetError::Unreachable { .. }) {
+                        silent.push(self.members[place].0.clone());
+                    }
                     lost.push(Lost { host: self.members[place].0.clone(), why: reason(&error) });
                     first.get_or_insert(error);
                 }
             }
         }
-        self.state().lost = lost;
+        let mut state = self.state();
+        (state.lost, state.silent) = (lost, silent);
+        drop(state);
         match first.filter(|_| seen.is_empty()) {
             Some(error) => Err(error),
             None => Ok(seen),
@@ -124,7 +130,7 @@ impl<T: Target, C: Clock> Group<T, C> {
         refusal: Refusal,
     ) -> Result<Vec<(usize, V)>, TargetError> {
         let mut state = self.state();
-        let State { held, lost } = &mut *state;
+        let State { held, lost, silent: out_of_hearing } = &mut *state;
         let current = held.as_ref().map_or(0, |held| held.fence.0);
         let Some(holding) = held.as_mut().filter(|held| held.fence == fence) else {
             return Err(TargetError::Fenced { given: fence.0, current });
@@ -150,18 +156,24 @@ impl<T: Target, C: Clock> Group<T, C> {
         if refusal == Refusal::LeavesOut && left - silent.len() - refused.len() < self.majority() {
             return Err(if refused.is_empty() { self.unreachable(&silent) } else { self.failed(&refused) });
         }
-        let leaves = |(place, error): (usize, TargetError)| (place, reason(&error));
-        let mut leaving: Vec<(usize, String)> = silent.into_iter().map(leaves).collect();
+        let leaves = |silent: bool| move |(place, error): (usize, TargetError)| (place, reason(&error), silent);
+        let mut leaving: Vec<(usize, String, bool)> = silent.into_iter().map(leaves(true)).collect();
         if refusal == Refusal::LeavesOut {
-            leaving.extend(refused.drain(..).map(leaves));
+            leaving.extend(refused.drain(..).map(leaves(false)));
         }
-        for (place, why) in leaving {
+        let some_leave = !leaving.is_empty();
+        for (place, why, silent) in leaving {
             let Standing::In { renewed, .. } = &holding.hosts[place] else { continue };
             let ttl = jiff::SignedDuration::try_from(holding.ttl).unwrap_or(jiff::SignedDuration::MAX);
             let lapses = renewed.checked_add(ttl).unwrap_or(jiff::Timestamp::MAX);
-            holding.hosts[place] = Standing::Out { why, lapses };
+            holding.hosts[place] = Standing::Out { why, silent, lapses };
         }
-        *lost = holding.lost(self.members.iter().map(|(name, _)| name.clone()));
+        let names = || self.members.iter().map(|(name, _)| name.clone());
+        (*lost, *out_of_hearing) = (holding.lost(names()), holding.silent(names()));
+        drop(state);
+        if some_leave {
+            self.tell_waiting();
+        }
         if refused.is_empty() { Ok(good) } else { Err(self.failed(&refused)) }
     }
 
@@ -218,9 +230,22 @@ impl<T: Target, C: Clock> Group<T, C> {
                 let host = self.members[place].0.clone();
                 return Poll::Ready(Err(TargetError::Unreachable { host, reason: "it is left out".to_owned() }));
             }
-            answer.as_mut().poll(context)
+            let polled = answer.as_mut().poll(context);
+            if polled.is_pending() {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                    waiting.push(context.waker().clone());
+                }
+            }
+            polled
         })
         .await
+    }
+
+    /// Some host was left out: nobody waits for it any longer.
+    fn tell_waiting(&self) {
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
     }
 }
 

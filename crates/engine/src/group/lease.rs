@@ -128,12 +128,14 @@ impl<T: Target, C: Clock> Group<T, C> {
             }
             let error = refused.iter().rev().find(|(other, _)| *other == place);
             let why = error.map_or_else(String::new, |(_, error)| super::ask::reason(error));
-            Standing::Out { why, lapses: now.checked_add(lease).unwrap_or(Timestamp::MAX) }
+            let silent = error.is_some_and(|(_, error)| matches!(error, TargetError::Unreachable { .. }));
+            Standing::Out { why, silent, lapses: now.checked_add(lease).unwrap_or(Timestamp::MAX) }
         };
         let hosts: Vec<Standing> = (0..self.members.len()).map(standing).collect();
         let held = Held { fence, ttl, hosts, settled: journal.len(), journal, wanted: None };
         let mut state = self.state();
-        state.lost = held.lost(self.members.iter().map(|(name, _)| name.clone()));
+        let names = || self.members.iter().map(|(name, _)| name.clone());
+        (state.lost, state.silent) = (held.lost(names()), held.silent(names()));
         state.held = Some(held);
         Ok(fence)
     }

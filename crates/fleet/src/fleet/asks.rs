@@ -90,14 +90,9 @@ impl Fleet {
         };
         let found = hosts.found().await;
         let asked = found.iter().map(|host| async move {
-            let report = match (&host.way, host.client()) {
-                (Err(why), _) => Err(host.error(why)),
-                (Ok(_), None) => return None,
-                (Ok(_), Some(client)) => client.health(&self.scope).await,
-            };
-            Some((host.name.clone(), report))
+            (host.name.clone(), host.ask(|client| async move { client.health(&self.scope).await }).await)
         });
-        let reports: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+        let reports: Vec<_> = join_all(asked).await;
         if let [(_, report)] = &reports[..] {
             return report.clone();
         }
@@ -118,8 +113,10 @@ impl Fleet {
                 vec![(local.client().host().to_owned(), local.client().logs(&self.scope, query).await?)]
             }
             Ways::Hosts(hosts) => {
-                let clients = hosts.found().await.iter().filter_map(|host| Some((host.name.clone(), host.client()?)));
-                let asked = clients.map(|(name, client)| async move { (name, client.logs(&self.scope, query).await) });
+                let asked = hosts.found().await.iter().filter(|host| host.way.is_ok()).map(|host| async move {
+                    let logs = host.ask(|client| async move { client.logs(&self.scope, query).await });
+                    (host.name.clone(), logs.await)
+                });
                 let answers = join_all(asked).await;
                 let mut sources = Vec::new();
                 let mut failed = None;
@@ -164,13 +161,17 @@ impl Fleet {
 
     /// Asks every host that answers; fails when one refuses, or none answers.
     pub(super) async fn everywhere(&self, call: &Call) -> Result<Vec<(String, Reply)>, TargetError> {
-        let clients: Vec<&agent::Client> = match &self.ways {
-            Ways::Here(local) => vec![local.client()],
-            Ways::Hosts(hosts) => hosts.found().await.iter().filter_map(Host::client).collect(),
+        let hosts = match &self.ways {
+            Ways::Here(local) => {
+                let client = local.client();
+                return Ok(vec![(client.host().to_owned(), client.call(Some(&self.scope), call.clone()).await?)]);
+            }
+            Ways::Hosts(hosts) => hosts.found().await,
         };
-        let asked = clients
-            .into_iter()
-            .map(|client| async { (client.host().to_owned(), client.call(Some(&self.scope), call.clone()).await) });
+        let asked = hosts.iter().filter(|host| host.way.is_ok()).map(|host| async move {
+            let answer = host.ask(|client| async move { client.call(Some(&self.scope), call.clone()).await });
+            (host.name.clone(), answer.await)
+        });
         let mut replies = Vec::new();
         let mut lost = None;
         for (host, answer) in join_all(asked).await {

@@ -15,10 +15,7 @@ use futures_util::future::join_all;
 use stack::ReleaseId;
 
 use super::{Fleet, FleetError, Healed, Ways};
-use crate::{
-    host::Host,
-    ship::{Listener, Sent, Shipper},
-};
+use crate::ship::{Listener, Sent, Shipper};
 
 /// How long a host may take to catch up.
 const CATCHING_UP: Duration = Duration::from_secs(15);
@@ -28,9 +25,11 @@ impl Fleet {
     /// removed. This machine's own releases stay until `slipway releases prune`.
     pub async fn prune(&self, keep: usize) -> Vec<(String, Result<Removed, TargetError>)> {
         let Ways::Hosts(hosts) = &self.ways else { return Vec::new() };
-        let clients = hosts.found().await.iter().filter_map(Host::client);
-        let asked =
-            clients.map(|client| async { (client.host().to_owned(), client.prune(&self.scope.app, keep).await) });
+        hosts.give_up_silent().await;
+        let asked = hosts.found().await.iter().filter(|host| host.client().is_some()).map(|host| async move {
+            let removed = host.ask(|client| async move { client.prune(&self.scope.app, keep).await });
+            (host.name.clone(), removed.await)
+        });
         join_all(asked).await
     }
 
@@ -47,12 +46,11 @@ impl Fleet {
     pub async fn send(&self, release: &ReleaseId) -> Result<Vec<Sent>, FleetError> {
         let Ways::Hosts(hosts) = &self.ways else { return Ok(Vec::new()) };
         let shipper = hosts.shipper(&self.home, &self.scope.app)?;
-        let clients = hosts.found().await.iter().filter_map(Host::client);
-        let asked = clients.map(|client| {
+        let asked = hosts.found().await.iter().filter(|host| host.client().is_some()).map(|host| {
             let shipper = &shipper;
             async move {
-                let bytes = shipper.send(client, release).await?;
-                Ok(Sent { host: client.host().to_owned(), release: release.clone(), bytes })
+                let bytes = host.ask(|client| async move { shipper.send(&client, release).await }).await?;
+                Ok(Sent { host: host.name.clone(), release: release.clone(), bytes })
             }
         });
         join_all(asked).await.into_iter().collect()
@@ -72,17 +70,16 @@ impl Fleet {
         let Ways::Hosts(hosts) = &self.ways else { return Ok(Vec::new()) };
         let shipper = hosts.shipper(&self.home, &self.scope.app)?;
         let group = self.group().await?;
-        let (desired, journal) = (group.observe().await?.desired, group.journal().await?);
+        let (observed, journal) = tokio::join!(group.observe(), group.journal());
+        let (desired, journal) = (observed?.desired, journal?);
+        hosts.give_up_silent().await;
         let wanted: Vec<ReleaseId> = desired.running.iter().map(|revision| revision.release.clone()).collect();
         let asked = hosts.found().await.iter().map(|host| {
             let (shipper, wanted, journal) = (&shipper, &wanted, &journal);
             async move {
                 let name = host.name.clone();
-                let healed = match (&host.way, host.client()) {
-                    (Ok(_), Some(client)) => self.level(client, shipper, wanted, journal).await,
-                    (Err(why), _) => Err(host.error(why)),
-                    (Ok(_), None) => Ok(Vec::new()),
-                };
+                let level = |client| async move { self.level(&client, shipper, wanted, journal).await };
+                let healed = host.ask(level).await;
                 match healed {
                     Ok(done) => Healed { host: name, done, failed: None },
                     Err(error) => Healed { host: name, done: Vec::new(), failed: Some(error.to_string()) },

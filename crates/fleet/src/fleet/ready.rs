@@ -79,6 +79,12 @@ impl Fleet {
         }
     }
 
+    /// Names of the hosts that do not answer, each with the reason, which ends with the mend.
+    pub async fn absent(&self) -> Vec<(String, String)> {
+        let Ways::Hosts(hosts) = &self.ways else { return Vec::new() };
+        hosts.found().await.iter().filter_map(|host| Some((host.name.clone(), host.why_not()?))).collect()
+    }
+
     fn problem(&self, code: &'static str, message: String) -> Problem {
         Problem::error(code, format!("environment.{}.hosts", self.scope.environment), message)
     }
@@ -149,8 +155,8 @@ impl Fleet {
         let member = |host: &Host| Member {
             name: host.name.clone(),
             destination: Some(host.destination.clone()),
-            alive: host.way.is_ok(),
-            why: host.way.as_ref().err().map(|why| why.reason().to_owned()),
+            alive: host.client().is_some(),
+            why: host.why_not(),
             version: host.way.as_ref().ok().map(|reached| reached.version.clone()),
             drained: drained(&host.name),
             load: host.way.as_ref().ok().and_then(|reached| reached.load),

@@ -25,6 +25,9 @@ use fleet::{Fleet, Place};
 use release::{BuildOptions, Record, Store};
 use stack::{ReleaseId, Revision};
 
+#[path = "../../../agent/tests/host/left.rs"]
+mod left;
+
 /// No test waits longer for anything.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -86,13 +89,20 @@ impl Bed {
     /// Kill -9 of the agent and of everything that runs on the host.
     pub(crate) fn kill(&mut self, index: usize) {
         self.kill_agent(index);
-        end_all(self.hosts[index].home.path());
+        left::end_all_of(self.hosts[index].home.path());
     }
 
     pub(crate) fn kill_agent(&mut self, index: usize) {
         let mut agent = self.hosts[index].agent.take().unwrap();
         agent.kill().unwrap();
         agent.wait().unwrap();
+    }
+
+    /// Its agent says nothing any more, and refuses nothing.
+    pub(crate) fn pause(&self, index: usize) {
+        let pid = i32::try_from(self.hosts[index].agent.as_ref().unwrap().id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), rustix::process::Signal::STOP)
+            .unwrap();
     }
 
     pub(crate) fn runs(&self, index: usize) -> bool {
@@ -221,37 +231,6 @@ impl<F: FnMut(&Progress<'_>) + Send> Watcher for Watch<F> {
     }
 }
 
-/// Shims and what they watch over, by the ids they wrote down; twice, for what was started meanwhile.
-fn end_all(home: &Path) {
-    for _ in 0..2 {
-        let mut folders: Vec<PathBuf> = vec![home.to_owned()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                if entry.path().is_dir() && !entry.path().ends_with("store") {
-                    folders.push(entry.path());
-                } else if entry.file_name() == "shim.json" {
-                    let text = fs::read(entry.path()).unwrap_or_default();
-                    if let Ok(record) = serde_json::from_slice::<agent::shim::Record>(&text) {
-                        end(record.shim_pid, record.shim_start_time);
-                        end(record.pid, record.pid_start_time);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Ends a process that began at `start`, and no other that has its id now. Source: `proc_pid_stat(5)`, field 22.
-fn end(pid: u32, start: u64) {
-    let about = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let began = about.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)?.parse::<u64>().ok());
-    if began == Some(start)
-        && let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw)
-    {
-        let _gone_already = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-    }
-}
-
 impl Drop for Bed {
     fn drop(&mut self) {
         for index in 0..self.hosts.len() {
@@ -265,7 +244,7 @@ impl Drop for Bed {
                 drop(agent.kill());
                 drop(agent.wait());
             }
-            end_all(self.hosts[index].home.path());
+            left::end_all_of(self.hosts[index].home.path());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Deploys over three hosts.
 
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use engine::{
     journal::{Outcome, Step},
@@ -124,6 +127,64 @@ async fn a_host_that_dies_after_the_commit_is_left_out_and_brought_level_when_it
     })
     .await;
     assert_eq!(own.journal().await.unwrap(), fleet.journal().await.unwrap(), "{healed:?}");
+}
+
+// proves issue 3, 4: a lost host costs one bounded wait, and is named
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_falls_silent_after_the_commit_costs_one_wait_in_all() {
+    let bed = Bed::of(3).await;
+    let first = bed.build(&[("web/page.txt", b"1")]);
+    bed.deploy(&bed.fleet(), &first, Bed::policy(), |_| {}).await.unwrap();
+    let second = bed.build(&[("web/page.txt", b"2")]);
+    let fleet = bed.fleet();
+    let mut silent_since = None;
+    let pause = |progress: &Progress<'_>| {
+        if matches!(progress, Progress::StepStarted { step: Step::Drain }) {
+            bed.pause(2);
+            silent_since.get_or_insert_with(Instant::now);
+        }
+    };
+    let report = Bed::deploy_over(&fleet, &second, Bed::policy(), pause).await.unwrap();
+    assert_eq!((report.outcome, report.partial), (Outcome::Succeeded, true), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.starts_with("c is lost (")), "{:?}", report.notes);
+    let deployed = silent_since.unwrap().elapsed();
+    // what a command does after it: old releases go, the journal is shown, hosts are healed
+    let pruned: Vec<String> = fleet.prune(1).await.into_iter().map(|(host, _)| host).collect();
+    fleet.journal().await.unwrap();
+    let healed = fleet.heal().await.unwrap();
+    let all = silent_since.unwrap().elapsed();
+    println!("deployed {deployed:.1?} after a host fell silent, and all else was done after {all:.1?}");
+    assert_eq!(pruned, ["a", "b"]);
+    assert!(healed[2].failed.as_ref().is_some_and(|why| why.starts_with("c does not answer")), "{healed:?}");
+    // 5 s of patience, and what a busy machine takes for the rest; three such waits would be 15 s
+    assert!(deployed < Duration::from_secs(9) && all < Duration::from_secs(10), "{deployed:.1?} {all:.1?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_host_is_named_soon_while_the_others_answer() {
+    let bed = Bed::of(3).await;
+    bed.pause(2);
+    let fleet = bed.fleet();
+    let began = Instant::now();
+    let members = fleet.members().await.unwrap();
+    let took = began.elapsed();
+    println!("a silent host was named after {took:.1?}");
+    assert_eq!(members.iter().map(|member| member.alive).collect::<Vec<_>>(), [true, true, false]);
+    let why = members[2].why.clone().unwrap();
+    assert!(why.starts_with("c cannot be reached (") && why.contains("check that it is up"), "{why}");
+    assert_eq!(fleet.absent().await, [("c".to_owned(), why)]);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    // one that falls silent later costs a command one wait
+    let fleet = bed.fleet_of(&["a", "b"]);
+    assert_eq!(fleet.clients().await.len(), 2);
+    bed.pause(1);
+    let began = Instant::now();
+    for _ in 0..3 {
+        fleet.scopes().await.unwrap();
+    }
+    let took = began.elapsed();
+    println!("one that fell silent later cost three calls {took:.1?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
 fn kill_once(bed: &Mutex<Bed>, index: usize) {

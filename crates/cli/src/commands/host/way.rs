@@ -9,6 +9,7 @@ use agent::{
     protocol::{Call, Reply},
 };
 use fleet::{
+    Place as HostPlace,
     hosting::{Facts, HOME, Program, Step, plan::Act, run},
     ssh::{Ssh, SshError},
 };
@@ -64,24 +65,20 @@ pub(super) fn program(named: Option<&Path>) -> Result<Program, Failure> {
         .map_err(|error| Failure::usage(format!("cannot put {} on a host: {error}", path.display())))
 }
 
-/// Connects to all of them at the same time; in the order they were named.
+/// Connects to all of them at the same time; in the order they were named. One that is silent while the others answer is
+/// given up within seconds.
 pub(super) async fn reach(
     destinations: &[String],
     program: Option<&Program>,
 ) -> Vec<(String, Result<Machine, SshError>)> {
-    let mut tasks = Vec::new();
-    for destination in destinations {
-        let (destination, program) = (destination.clone(), program.cloned());
-        tasks.push((destination.clone(), tokio::spawn(async move { look(&destination, program.as_ref()).await })));
-    }
-    let mut reached = Vec::new();
-    for (destination, task) in tasks {
-        let lost =
-            |error: tokio::task::JoinError| SshError::Lost { host: destination.clone(), said: error.to_string() };
-        let machine = task.await.map_err(lost).and_then(|machine| machine);
-        reached.push((destination, machine));
-    }
-    reached
+    let asked = destinations.iter().map(|destination| look(destination, program));
+    let machines = fleet::together(asked, Result::is_ok).await;
+    let given_up = |destination: &str| {
+        let host = HostPlace::Ssh(destination.to_owned()).name();
+        Err(SshError::Unreachable { host, said: "it was silent while the others answered".to_owned() })
+    };
+    let named = destinations.iter().zip(machines);
+    named.map(|(name, machine)| (name.clone(), machine.unwrap_or_else(|| given_up(name)))).collect()
 }
 
 /// As [`reach`], and every problem at once where one of them cannot be reached.

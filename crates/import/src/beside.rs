@@ -20,6 +20,8 @@ pub(crate) struct Beside {
     pub(crate) schedules: BTreeMap<String, Scheduled>,
     /// Dockerfiles that carry the configuration of a proxy, relative to what is imported.
     pub(crate) proxies: BTreeSet<String>,
+    /// Applications whose systemd units stand together behind a target of their name.
+    pub(crate) targets: BTreeSet<String>,
     /// Pages that such a Dockerfile builds, by the folder of the image they end in.
     pub(crate) pages: BTreeMap<String, Pages>,
 }
@@ -42,6 +44,7 @@ impl Beside {
     pub(crate) fn of<'f>(files: impl IntoIterator<Item = &'f File> + Clone) -> Self {
         let mut beside = Self::default();
         for file in files.clone() {
+            beside.targets.extend(last(&file.name).strip_suffix(".target").map(str::to_owned));
             if is_crontab(&file.name) {
                 beside
                     .schedules
@@ -91,6 +94,16 @@ pub(crate) fn passes_on(file: &File) -> bool {
         names.flat_map(str::split_whitespace).any(|name| name.contains('.'))
     };
     last(&file.name).ends_with(".conf") && file.text.contains("server") && (file.text.contains("proxy_pass") || named())
+}
+
+/// The image that the last stage of a Dockerfile is built on; `None` when it is an earlier stage.
+pub(crate) fn base(text: &str) -> Option<&str> {
+    let from = |line: &'_ str| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("from"))
+    };
+    let last = text.lines().filter(|line| from(line)).next_back()?;
+    last.split_whitespace().skip(1).find(|word| !word.starts_with("--"))
 }
 
 /// The pages that the last stage of a Dockerfile takes from others.

@@ -214,7 +214,7 @@ fn ends_with(name: &str, ends: &[&str]) -> bool {
 /// Whether a name of a folder's file is worth a look.
 fn promising(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    ends_with(&name, &[".yml", ".yaml", ".tf", ".service", ".timer", ".sh"])
+    ends_with(&name, &[".yml", ".yaml", ".tf", ".service", ".timer", ".target", ".sh"])
         || name.starts_with(".env")
         || beside::is_dockerfile(path)
         || beside::is_crontab(path)
@@ -248,6 +248,7 @@ fn reader(file: &File) -> Option<(usize, Reader)> {
         _ if beside::is_dockerfile(&file.name) => (5, readers::plain::dockerfile),
         _ if beside::passes_on(file) => (7, readers::nginx::read),
         _ if beside::is_crontab(&file.name) => (9, readers::crontab::read),
+        _ if ends_with(&name, &[".target"]) => (3, readers::systemd::target),
         _ if ends_with(&name, &[".timer"]) => (3, readers::systemd::read),
         _ if ends_with(&name, &[".service"]) => (4, readers::systemd::read),
         _ if ends_with(&name, &[".sh"]) => (8, readers::script::read),

@@ -128,7 +128,10 @@ fn body(input: &Input, program: &Program<'_>) -> String {
     let _ = writeln!(text, "EnvironmentFile=/etc/{app}/{}.env", input.resolved.name);
     if let Some(size) = program.size() {
         if let Some(cpu) = size.cpu {
-            let _ = writeln!(text, "CPUQuota={}%", (cpu.max.0 / 10).max(1));
+            let _ = match cpu.max.0.max(10) {
+                millis if millis % 10 == 0 => writeln!(text, "CPUQuota={}%", millis / 10),
+                millis => writeln!(text, "CPUQuota={}.{}%", millis / 10, millis % 10),
+            };
         }
         if let Some(memory) = size.memory {
             let _ = writeln!(text, "MemoryHigh={}\nMemoryMax={}", memory.max.0 / 10 * 9, memory.max.0);

@@ -87,7 +87,7 @@ impl Sheet<'_> {
 fn rank(kind: &str) -> usize {
     match kind {
         "ConfigMap" | "Secret" | "Namespace" | "Service" => 0,
-        "StatefulSet" | "Cluster" | "RabbitmqCluster" => 1,
+        "StatefulSet" | "Cluster" | "RabbitmqCluster" | "RedisCluster" => 1,
         "Deployment" | "DaemonSet" | "ReplicaSet" | "Pod" | "CronJob" => 2,
         "SecurityPolicy" | "BackendTrafficPolicy" | "HorizontalPodAutoscaler" => 4,
         _ => 3,
@@ -124,6 +124,7 @@ fn document(kind: &str, at: &Cursor<'_>, known: &mut Known, draft: &mut Draft) {
         }
         "Cluster" => store::cluster(at, known, draft),
         "RabbitmqCluster" => store::broker(&name, at, known, draft),
+        "RedisCluster" => store::shards(&name, at, known, draft),
         "ObjectStore" => store::backups(at, known, draft),
         "ScheduledBackup" => store::schedule(at, known, draft),
         "CronJob" => job::scheduled(&name, at, known, draft),

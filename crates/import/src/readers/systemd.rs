@@ -1,4 +1,6 @@
-//! systemd units: services and timers.
+//! systemd units: services, timers and the targets that gather them.
+
+mod calendar;
 
 use std::collections::BTreeMap;
 
@@ -14,11 +16,89 @@ use crate::{
 pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
     let stem = file.name.rsplit('/').next().unwrap_or(&file.name);
     let (stem, kind) = stem.rsplit_once('.').unwrap_or((stem, "service"));
-    let name = label(stem.trim_end_matches('@'), "service");
+    let name = label(&own(stem.trim_end_matches('@'), draft), "service");
+    let mut found = Vec::new();
+    let lines = lines(&file.text);
+    let once = lines.iter().any(|line| line.key == "Type" && line.value.as_deref() == Some("oneshot"));
+    if once && kind == "service" && !draft.has("job", &name) {
+        let reason = "no timer here starts it: write what does, as `schedule` of a [job] or `on` of a [function]";
+        return Ok(lines.iter().map(|line| entry(file, line, Fate::Refused, reason)).collect());
+    }
+    for line in lines {
+        let Some(value) = &line.value else {
+            found.push(entry(file, &line, Fate::Refused, "a line of a unit is `Key=Value`"));
+            continue;
+        };
+        let (fate, reason) = if kind == "timer" {
+            on_timer(&name, &line.key, value, draft)
+        } else {
+            on_service(&name, &line.key, value, draft)
+        };
+        found.push(entry(file, &line, fate, &reason));
+    }
+    Ok(found)
+}
+
+/// Reads a `.target`: the application that its units are, and how many instances of each it wants.
+#[expect(clippy::unnecessary_wraps, reason = "all readers have one shape")]
+pub(crate) fn target(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String> {
+    let stem = file.name.rsplit('/').next().unwrap_or(&file.name).trim_end_matches(".target").to_owned();
+    draft.app.get_or_insert(stem.clone());
+    let mut ports: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    let mut found = Vec::new();
+    for line in lines(&file.text) {
+        let value = line.value.as_deref().unwrap_or_default();
+        let (fate, reason) = match line.key.as_str() {
+            "Wants" | "Requires" => {
+                for unit in value.split_whitespace().filter_map(|unit| unit.strip_suffix(".service")) {
+                    let Some((name, port)) = unit.split_once('@') else { continue };
+                    let name = label(&own(name, draft), "service");
+                    ports.entry(name).or_default().extend(port.parse::<i64>());
+                }
+                (Fate::Kept, "`port` and `size.replicas` of the services it wants")
+            }
+            "Description" => {
+                let environment = value.strip_prefix(&format!("{stem} in the environment "));
+                if let Some(environment) = environment.filter(|name| label(name, "") == *name) {
+                    draft.section("environment", environment).set("target", "local");
+                }
+                (Fate::Changed, "the environment's name, where it says one")
+            }
+            _ => (Fate::Changed, "the agent starts and stops the whole application"),
+        };
+        found.push(entry(file, &line, fate, reason));
+    }
+    for (name, ports) in ports {
+        if let Some(first) = ports.iter().min() {
+            let section = draft.section("service", &name);
+            section.set("port", *first);
+            if ports.len() > 1 {
+                section.put("size", "replicas", i64::try_from(ports.len()).unwrap_or(1));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A unit's name without the application's before it.
+fn own(stem: &str, draft: &Draft) -> String {
+    let short = draft.beside.targets.iter().find_map(|app| stem.strip_prefix(app.as_str())?.strip_prefix('-'));
+    short.unwrap_or(stem).to_owned()
+}
+
+/// One line of a unit; its value is missing when it is no `Key=Value`.
+struct Line {
+    number: usize,
+    group: String,
+    key: String,
+    value: Option<String>,
+}
+
+/// The lines that say something, those that are continued as one.
+fn lines(text: &str) -> Vec<Line> {
     let mut found = Vec::new();
     let mut group = String::new();
-    let mut timer: BTreeMap<&str, String> = BTreeMap::new();
-    let mut lines = file.text.lines().enumerate();
+    let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
         let mut whole = line.trim().to_owned();
         if whole.is_empty() || whole.starts_with(['#', ';']) {
@@ -33,23 +113,18 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
             header.clone_into(&mut group);
             continue;
         }
-        let Some((key, value)) = whole.split_once('=').map(|(key, value)| (key.trim(), value.trim())) else {
-            found.push(entry(file, index + 1, &group, &whole, Fate::Refused, "a line of a unit is `Key=Value`"));
-            continue;
+        let (key, value) = match whole.split_once('=') {
+            Some((key, value)) => (key.trim().to_owned(), Some(value.trim().to_owned())),
+            None => (whole, None),
         };
-        let (fate, reason) = if kind == "timer" {
-            on_timer(&name, key, value, draft, &mut timer)
-        } else {
-            on_service(&name, key, value, draft)
-        };
-        found.push(entry(file, index + 1, &group, key, fate, &reason));
+        found.push(Line { number: index + 1, group: group.clone(), key, value });
     }
-    Ok(found)
+    found
 }
 
-fn entry(file: &File, line: usize, group: &str, key: &str, fate: Fate, reason: &str) -> Entry {
-    let key = if group.is_empty() { key.to_owned() } else { format!("{group}.{key}") };
-    Entry { file: file.name.clone(), line: Some(line), key, fate, reason: reason.to_owned(), trap: None }
+fn entry(file: &File, line: &Line, fate: Fate, reason: &str) -> Entry {
+    let key = if line.group.is_empty() { line.key.clone() } else { format!("{}.{}", line.group, line.key) };
+    Entry { file: file.name.clone(), line: Some(line.number), key, fate, reason: reason.to_owned(), trap: None }
 }
 
 #[expect(clippy::too_many_lines, reason = "a table of what becomes of each")]
@@ -59,15 +134,16 @@ fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, S
     let kept = |place: &str| (Fate::Kept, place.to_owned());
     match key {
         "ExecStart" => {
-            let run = value.trim_start_matches(['-', '@', ':', '+', '!']);
-            let run = text::template(run, draft);
+            let run = started(value.trim_start_matches(['-', '@', ':', '+', '!']), draft);
             draft.section(kind, name).set("run", run);
             kept("`run`")
         }
         "Environment" => {
             for pair in shlex::split(value).unwrap_or_default() {
                 let Some((variable, value)) = pair.split_once('=') else { continue };
-                if variable == "PORT" {
+                let value = &value.replace("%%", "%");
+                if variable == "HOST" {
+                } else if variable == "PORT" {
                     if let Ok(port) = value.parse::<u16>() {
                         draft.section(kind, name).set("port", i64::from(port));
                     }
@@ -75,19 +151,19 @@ fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, S
                     draft.variable(variable, None, true);
                     draft.section(kind, name).put("env", variable, format!("${{{variable}}}"));
                 } else {
-                    let value = text::template(value, draft);
-                    draft.section(kind, name).put("env", variable, value);
+                    draft.section(kind, name).put("env", variable, text::literal(value));
                 }
             }
-            kept("`env`; secrets are variables of the contract, PORT is the service's `port`")
+            kept("`env`; secrets are variables of the contract, PORT and HOST are told to each instance")
         }
         "EnvironmentFile" => {
             (Fate::Changed, "values come from .env.<environment> and --env-file; declare each in [variable]".to_owned())
         }
-        "TimeoutStopSec" => match text::duration(value) {
-            Some(period) if kind == "service" => {
-                draft.section(kind, name).set("stop", period);
-                kept("`stop`")
+        "TimeoutStopSec" => match text::duration(value).and_then(|text| text.parse::<stack::Period>().ok()) {
+            Some(whole) if kind == "service" => {
+                let (drain, stop) = text::grace(whole.0.as_secs());
+                draft.section(kind, name).set("drain", format!("{drain}s")).set("stop", format!("{stop}s"));
+                kept("`drain` and `stop`, together as long")
             }
             _ => (Fate::Refused, "not a duration".to_owned()),
         },
@@ -96,7 +172,11 @@ fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, S
                 draft.section(kind, name).set("start", period);
                 kept("`start`")
             }
-            _ => (Fate::Refused, "not a duration".to_owned()),
+            Some(period) => {
+                draft.section(kind, name).set("timeout", period);
+                kept("`timeout`")
+            }
+            None => (Fate::Refused, "not a duration".to_owned()),
         },
         "MemoryMax" | "MemoryLimit" | "MemoryHigh" => match text::size(value) {
             Some(size) => {
@@ -105,12 +185,19 @@ fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, S
             }
             None => (Fate::Refused, "not a size; write it as `size.memory`".to_owned()),
         },
-        "CPUQuota" => match value.trim_end_matches('%').parse::<u32>() {
-            Ok(percent) if percent > 0 => {
-                draft.section(kind, name).put("size", "cpu", format!("{}m", percent.saturating_mul(10)));
+        "CPUQuota" => match quota(value) {
+            Some(cpu) => {
+                draft.section(kind, name).put("size", "cpu", cpu);
                 kept("`size.cpu`")
             }
-            _ => (Fate::Refused, "not a share; write it as `size.cpu`".to_owned()),
+            None => (Fate::Refused, "not a share; write it as `size.cpu`".to_owned()),
+        },
+        "StartLimitBurst" if kind == "job" => match value.parse::<i64>() {
+            Ok(tries) if tries > 0 => {
+                draft.section(kind, name).set("retries", tries - 1);
+                kept("`retries`")
+            }
+            _ => (Fate::Refused, "not a number of tries".to_owned()),
         },
         "Restart"
         | "RestartSec"
@@ -167,18 +254,34 @@ fn on_service(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, S
     }
 }
 
-fn on_timer(
-    name: &str,
-    key: &str,
-    value: &str,
-    draft: &mut Draft,
-    known: &mut BTreeMap<&'static str, String>,
-) -> (Fate, String) {
+/// A share of one CPU in percent, as in `51.2%`, as thousandths of a CPU.
+fn quota(value: &str) -> Option<String> {
+    let (whole, part) = value.strip_suffix('%')?.split_once('.').unwrap_or((value.strip_suffix('%')?, "0"));
+    let tenth = part.bytes().next().filter(u8::is_ascii_digit)? - b'0';
+    let millis = whole.parse::<u32>().ok()?.checked_mul(10)?.checked_add(u32::from(tenth))?;
+    (millis > 0).then(|| format!("{millis}m"))
+}
+
+/// The command line of `ExecStart`; a shell around it that only starts it is left out.
+fn started(value: &str, draft: &mut Draft) -> String {
+    match shlex::split(value) {
+        Some(words) if words.len() == 3 && words[0].ends_with("/sh") && words[1] == "-c" => {
+            let line = words[2].replace("%%", "%").replace("$$", "$");
+            text::command(&["sh".to_owned(), "-c".to_owned(), line])
+        }
+        _ => text::template(value, draft),
+    }
+}
+
+fn on_timer(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, String) {
     match key {
         "OnCalendar" => {
-            known.insert("schedule", value.to_owned());
-            if let Some(cron) = calendar(value) {
-                draft.section("job", name).set("schedule", cron);
+            if let Some((cron, zone)) = calendar::cron(value) {
+                let section = draft.section("job", name);
+                section.set("schedule", cron);
+                if let Some(zone) = zone.filter(|zone| zone != "UTC") {
+                    section.set("time_zone", zone);
+                }
                 (Fate::Changed, "`schedule` of a job, as cron, in UTC unless `time_zone` says otherwise".to_owned())
             } else {
                 draft.section("job", name).set_with("schedule", "@daily", &format!("was OnCalendar={value}"));
@@ -192,66 +295,9 @@ fn on_timer(
             draft.section("job", name).about(value);
             (Fate::Kept, "a comment".to_owned())
         }
-        "Persistent" | "AccuracySec" | "RandomizedDelaySec" | "Unit" | "WantedBy" => {
+        "Persistent" | "AccuracySec" | "RandomizedDelaySec" | "Unit" | "WantedBy" | "PartOf" => {
             (Fate::Changed, "the agent keeps the schedule".to_owned())
         }
         _ => (Fate::Refused, "a setting of systemd that Slipway does not have".to_owned()),
-    }
-}
-
-/// The usual forms of `OnCalendar` as cron.
-fn calendar(text: &str) -> Option<String> {
-    match text {
-        "hourly" => return Some("@hourly".to_owned()),
-        "daily" => return Some("@daily".to_owned()),
-        "weekly" => return Some("@weekly".to_owned()),
-        "monthly" => return Some("@monthly".to_owned()),
-        "yearly" | "annually" => return Some("@yearly".to_owned()),
-        _ => {}
-    }
-    let mut words: Vec<&str> = text.split_whitespace().collect();
-    let days = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let weekday = match words.first()?.get(..3).and_then(|day| days.iter().position(|known| *known == day)) {
-        Some(index) if words[0].len() == 3 => {
-            words.remove(0);
-            format!("{}", (index + 1) % 7)
-        }
-        Some(_) => return None,
-        None => "*".to_owned(),
-    };
-    let (date, time) = match words[..] {
-        [date, time] => (date, time),
-        [time] if time.contains(':') => ("*-*-*", time),
-        _ => return None,
-    };
-    let mut date = date.rsplit('-');
-    let (day, month) = (date.next()?, date.next().unwrap_or("*"));
-    let mut time = time.split(':');
-    let (hour, minute) = (time.next()?, time.next()?);
-    let number = |text: &str| {
-        (text == "*" || text.bytes().all(|b| b.is_ascii_digit()))
-            .then(|| text.trim_start_matches('0').to_owned())
-            .map(|text| if text.is_empty() { "0".to_owned() } else { text })
-    };
-    let minute = minute.strip_prefix("0/").map_or_else(|| number(minute), |every| Some(format!("*/{every}")))?;
-    Some(format!("{minute} {} {} {} {weekday}", number(hour)?, number(day)?, number(month)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::calendar;
-
-    #[test]
-    fn calendars_become_cron() {
-        for (from, to) in [
-            ("daily", "@daily"),
-            ("*-*-* 02:30:00", "30 2 * * *"),
-            ("Mon *-*-* 04:00", "0 4 * * 1"),
-            ("*:0/15", "*/15 * * * *"),
-            ("Sun 05:00", "0 5 * * 0"),
-        ] {
-            assert_eq!(calendar(from).as_deref(), Some(to), "{from}");
-        }
-        assert_eq!(calendar("Mon..Fri 10:00"), None);
     }
 }

@@ -4,7 +4,7 @@ use super::script;
 use crate::{
     cursor::{Cursor, Marks, entries},
     detect::File,
-    draft::Draft,
+    draft::{Draft, label},
     report::{Entry, Fate},
     trap::Trap,
     tree,
@@ -16,6 +16,7 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
     for tree in tree::yaml(&file.text)? {
         let marks = Marks::default();
         let at = Cursor::root(&tree, &marks);
+        let tagged = ["on", "true"].iter().any(|on| at.find_below(&[on, "push", "tags"]).is_some());
         at.changed("`slipway render ci` writes workflows that deploy this stack");
         for (key, at) in at.entries() {
             match key {
@@ -27,7 +28,7 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
                         ));
                     }
                 }
-                "jobs" => jobs(&at, draft),
+                "jobs" => jobs(&at, tagged, draft),
                 _ => {}
             }
         }
@@ -36,26 +37,50 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
     Ok(found)
 }
 
-fn jobs(at: &Cursor<'_>, draft: &mut Draft) {
-    for (_, job) in at.entries() {
-        if let Some(environment) = job.find("environment") {
-            let name = environment.text().or_else(|| environment.find("name")?.text());
-            if name.as_deref().is_some_and(|name| name.contains("prod")) {
-                draft.section("environment", "production").set("target", "local").set_with(
-                    "approve",
-                    true,
-                    "the workflow asked for it",
-                );
-                draft.section("environment", "production").set_with(
-                    "listen",
-                    "127.0.0.1:8081",
-                    "say where it runs: target = \"hosts\", \"kubernetes\" or \"aws\"",
-                );
-                environment.changed("`approve` of the environment");
-            }
+/// The environment that a job deploys to. Where it runs is the workflow's own secret.
+fn environment(job: &Cursor<'_>, tagged: bool, draft: &mut Draft) {
+    let Some(at) = job.find("environment") else { return };
+    let name = at.text().or_else(|| at.find("name")?.text()).unwrap_or_default();
+    let known = label(&name, "");
+    if known.is_empty() || name.contains("${{") {
+        return;
+    }
+    let count = draft.names("environment").len();
+    let section = draft.section("environment", &known);
+    if section.get("target").is_none() {
+        section.set("target", "local").set_with(
+            "listen",
+            format!("127.0.0.1:{}", 8081 + count),
+            "say where it runs: target = \"hosts\", \"kubernetes\" or \"aws\"",
+        );
+    }
+    if tagged || name.contains("prod") {
+        section.set_with("approve", true, "the workflow asked for it");
+        at.changed("`approve` of the environment");
+    } else {
+        at.changed("[environment]");
+    }
+}
+
+/// Variables that a step which deploys is given: they are the contract's.
+fn contract(step: &Cursor<'_>, draft: &mut Draft) {
+    let deploys = step.find("run").and_then(|run| run.text()).is_some_and(|run| run.contains("slipway deploy"));
+    for (name, at) in step.find("env").filter(|_| deploys).map(|env| env.entries()).unwrap_or_default() {
+        let value = at.text().unwrap_or_default();
+        let from = value.trim_start_matches("${{").trim();
+        if from.starts_with("secrets.") || from.starts_with("vars.") {
+            draft.variable(name, None, from.starts_with("secrets."));
+            at.kept_as("a variable of the contract");
         }
+    }
+}
+
+fn jobs(at: &Cursor<'_>, tagged: bool, draft: &mut Draft) {
+    for (_, job) in at.entries() {
+        environment(&job, tagged, draft);
         let mut rolled_out = false;
         for step in job.find("steps").map(|steps| steps.items()).unwrap_or_default() {
+            contract(&step, draft);
             if let Some(run) = step.find("run") {
                 steps(&run, &mut rolled_out);
             }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use render::Target;
 use stack::{
     CommandSource, DatabaseEngine, EnvironmentName, Kind, Limit, LimitKey, Migrations, ResourceName, ResourceRef,
     Resolved, Retention, Size, Source, Stack,
@@ -54,12 +55,14 @@ facts! {
     Needs "what each program needs of databases, caches, queues and services";
     Buckets "buckets, and which programs need them";
     Jobs "jobs and functions on a schedule: command, schedule, time zone";
-    Overlap "what a job does while the last run goes on";
+    Overlap "whether the next run of a job ends the last";
     Retries "how often a job is tried again, and how long it may take";
     Deadline "how long a job may take";
     Engines "databases, caches and queues with engine and version";
     Followers "replicas of databases, caches and queues";
+    Files "databases in one file (SQLite), and which programs need them";
     Settings "settings of databases";
+    OpenSettings "settings of databases that an operator leaves to people";
     CacheMemory "memory of caches";
     DatabaseCaps "CPU and memory of databases: where they are capped";
     DatabaseSizes "CPU and memory of databases: what is asked for and where it is capped";
@@ -85,6 +88,8 @@ facts! {
 
 /// Both ends of a round trip: names that only the first one knows are not asked of the second.
 pub(crate) struct Scene<'s> {
+    /// What it was rendered for.
+    pub(crate) target: Target,
     /// The stack that was rendered.
     pub(crate) first: &'s Resolved,
     /// Every environment of it.
@@ -99,6 +104,8 @@ impl Scene<'_> {
             Fact::App => one("app", stack.app.as_str()),
             Fact::Environment => one("environment", second.name.as_str()),
             Fact::Environments => self.environments(all),
+            // without a route nothing listens
+            Fact::Listen if self.first.stack.routes.is_empty() => Said::new(),
             Fact::Listen => {
                 let first = second.environment.listen.first();
                 one("listen", &first.map_or_else(|| "127.0.0.1:8080".to_owned(), ToString::to_string))
@@ -151,15 +158,20 @@ impl Scene<'_> {
                 .collect(),
             Fact::Start => self
                 .services(stack)
-                .filter(|(_, service)| service.port.is_some() && service.health.is_some())
+                .filter(|(name, _)| self.asked(name))
                 .map(|(name, service)| (name, service.start.to_string()))
                 .collect(),
             Fact::Grace => self
                 .services(stack)
-                .filter(|(_, service)| service.port.is_some())
+                .filter(|(name, _)| self.open(name))
                 .map(|(name, service)| (name, format!("{}s", (service.drain.0 + service.stop.0).as_secs())))
                 .collect(),
-            Fact::Replicas => self.services(stack).map(|(name, one)| (name, one.size.replicas.min.to_string())).collect(),
+            Fact::Replicas => self
+                .services(stack)
+                // a unit without a port has no instances
+                .filter(|(name, _)| self.target != Target::Systemd || self.open(name))
+                .map(|(name, one)| (name, one.size.replicas.min.to_string()))
+                .collect(),
             Fact::Scaling => self
                 .services(stack)
                 .map(|(name, service)| {
@@ -178,17 +190,20 @@ impl Scene<'_> {
             Fact::Env => self.env(stack, false),
             Fact::Plain => self.env(stack, true),
             Fact::Outside => self.outside(stack).into_iter().map(|name| (name, String::new())).collect(),
-            Fact::Secrets => stack
-                .variables
-                .iter()
-                .filter(|(_, variable)| variable.default.is_none() && (variable.secret || !variable.optional))
-                .map(|(name, variable)| (name.clone(), variable.secret.to_string()))
-                .collect(),
+            Fact::Secrets => {
+                let elsewhere: Vec<&EnvironmentName> = self.elsewhere();
+                let all = all.iter().filter(|one| elsewhere.contains(&&one.name));
+                all.flat_map(|one| &one.stack.variables)
+                    .filter(|(_, variable)| variable.default.is_none() && (variable.secret || !variable.optional))
+                    .map(|(name, variable)| (name.clone(), variable.secret.to_string()))
+                    .collect()
+            }
+            Fact::Files => self.files(stack),
             Fact::Needs => self.needs(stack),
             Fact::Buckets => self.buckets(stack),
             Fact::Jobs | Fact::Overlap | Fact::Retries | Fact::Deadline => self.jobs(fact, stack),
             Fact::Engines | Fact::Followers => engines(fact, stack),
-            Fact::Settings => self.settings(stack),
+            Fact::Settings | Fact::OpenSettings => self.settings(fact, stack),
             Fact::CacheMemory => stack
                 .caches
                 .iter()
@@ -235,15 +250,16 @@ impl Scene<'_> {
         }
     }
 
+    /// Environments that are not this machine.
+    fn elsewhere(&self) -> Vec<&EnvironmentName> {
+        let all = self.all.iter().filter(|one| one.environment.target != stack::TargetKind::Local);
+        all.map(|one| &one.name).collect()
+    }
+
     fn environments(&self, all: &[Resolved]) -> Said {
-        let elsewhere: BTreeSet<&EnvironmentName> = self
-            .all
-            .iter()
-            .filter(|one| one.environment.target != stack::TargetKind::Local)
-            .map(|one| &one.name)
-            .collect();
+        let elsewhere = self.elsewhere();
         all.iter()
-            .filter(|one| elsewhere.contains(&one.name))
+            .filter(|one| elsewhere.contains(&&one.name))
             .map(|one| {
                 let guarded = one.environment.approve || one.environment.data == stack::DataClass::Real;
                 (one.name.to_string(), guarded.to_string())
@@ -256,8 +272,9 @@ impl Scene<'_> {
         let sites = self.first.stack.sites.keys().cloned().collect::<BTreeSet<ResourceName>>();
         let searches: BTreeSet<ResourceName> =
             self.first.stack.extras.keys().filter(|need| need.kind == Kind::Search).map(|need| need.name.clone()).collect();
-        let services = stack.services.clone().into_iter();
+        let services: Vec<_> = stack.services.clone().into_iter().filter(|(name, _)| self.runs(name.as_str())).collect();
         services
+            .into_iter()
             .filter(move |(name, _)| !sites.contains(name) && !searches.contains(name))
             .map(|(name, service)| (name.to_string(), service))
     }
@@ -265,6 +282,31 @@ impl Scene<'_> {
     /// Whether the rendered stack builds a service's image.
     fn built(&self, name: &str) -> bool {
         self.first.stack.services.get(name).is_some_and(|service| !matches!(service.source, Source::Image(_)))
+    }
+
+    /// Whether visitors come to a service.
+    fn open(&self, name: &str) -> bool {
+        self.first.stack.services.get(name).is_some_and(|service| service.port.is_some())
+    }
+
+    /// Whether a service is asked for its health.
+    fn asked(&self, name: &str) -> bool {
+        self.open(name) && self.first.stack.services.get(name).is_some_and(|service| service.health.is_some())
+    }
+
+    /// Whether the target runs a program at all: units start no images.
+    fn runs(&self, name: &str) -> bool {
+        if self.target != Target::Systemd && self.target != Target::Nginx {
+            return true;
+        }
+        let stack = &self.first.stack;
+        let jobs = stack.jobs.get(name).map(|job| &job.command);
+        let command = jobs.or_else(|| stack.functions.get(name).map(|function| &function.command));
+        match command.map(|command| &command.source) {
+            Some(CommandSource::Service(service)) => self.in_folder(service.as_str()),
+            Some(CommandSource::Own(source)) => matches!(source, Source::Folder(_)),
+            None => !stack.services.contains_key(name) || self.in_folder(name),
+        }
     }
 
     fn in_folder(&self, name: &str) -> bool {
@@ -277,7 +319,8 @@ impl Scene<'_> {
             self.services(stack).map(|(name, service)| (name, service.needs, service.env)).collect();
         let jobs = stack.jobs.iter().map(|(name, job)| (name, &job.command));
         let functions = stack.functions.iter().filter(|(_, function)| function.schedule.is_some());
-        for (name, command) in jobs.chain(functions.map(|(name, function)| (name, &function.command))) {
+        let commands = jobs.chain(functions.map(|(name, function)| (name, &function.command)));
+        for (name, command) in commands.filter(|(name, _)| self.runs(name.as_str())) {
             let host = match &command.source {
                 CommandSource::Service(service) => stack.services.get(service),
                 CommandSource::Own(_) => None,
@@ -306,6 +349,9 @@ impl Scene<'_> {
                 }
             }
             for (name, value) in own {
+                if plain && value.contains("${") {
+                    continue;
+                }
                 let value = stack::template::expand(&value, |name| {
                     let default = stack.variables.get(name).and_then(|variable| variable.default.clone());
                     Some(default.unwrap_or_else(|| format!("${{{name}}}")))
@@ -314,7 +360,7 @@ impl Scene<'_> {
             }
             for (name, value) in env {
                 let known = given.get(&program).is_some_and(|given| given.contains(&name));
-                let outside = self.outside(&self.first.stack).iter().any(|name| value.contains(&format!("${{{name}}}")));
+                let outside = value.contains("${");
                 if !known && !["PORT", "HOST", "SLIPWAY_APP"].contains(&name.as_str()) && !(plain && outside) {
                     said.insert(format!("{program}.{name}"), value);
                 }
@@ -352,7 +398,7 @@ impl Scene<'_> {
         for (program, needs, _) in self.programs(stack) {
             for need in needs {
                 let here = match need.kind {
-                    Kind::Database => stack.databases.get(&need.name).is_some_and(|one| one.url.is_none()),
+                    Kind::Database => stack.databases.get(&need.name).is_some_and(served),
                     Kind::Cache => stack.caches.get(&need.name).is_some_and(|one| one.url.is_none()),
                     Kind::Queue => stack.queues.get(&need.name).is_some_and(|one| one.url.is_none()),
                     Kind::Service => {
@@ -365,6 +411,18 @@ impl Scene<'_> {
                     said.insert(format!("{program} {need}"), String::new());
                 }
             }
+        }
+        said
+    }
+
+    fn files(&self, stack: &Stack) -> Said {
+        let mut said = Said::new();
+        for (program, needs, _) in self.programs(stack) {
+            let file = |need: &&ResourceRef| {
+                let database = stack.databases.get(&need.name).filter(|_| need.kind == Kind::Database);
+                database.is_some_and(|database| database.engine == DatabaseEngine::Sqlite)
+            };
+            said.extend(needs.iter().filter(file).map(|need| (format!("{program} {need}"), String::new())));
         }
         said
     }
@@ -389,9 +447,10 @@ impl Scene<'_> {
             Some((name, &function.command, function.schedule.as_ref()?, "Skip".to_owned()))
         });
         jobs.chain(functions)
+            .filter(|(name, ..)| self.runs(name.as_str()))
             .map(|(name, command, schedule, overlap)| {
                 let said = match fact {
-                    Fact::Overlap => overlap,
+                    Fact::Overlap => (overlap == "Replace").to_string(),
                     Fact::Retries => format!("{} {}", command.retries, command.timeout),
                     Fact::Deadline => command.timeout.to_string(),
                     _ => format!("{} | {} | {}", words(&command.run), cron(&schedule.cron), schedule.time_zone),
@@ -401,12 +460,14 @@ impl Scene<'_> {
             .collect()
     }
 
-    fn settings(&self, stack: &Stack) -> Said {
+    fn settings(&self, fact: Fact, stack: &Stack) -> Said {
+        let open = |key: &str| fact == Fact::Settings || key != "archive_mode";
         let databases = stack.databases.iter().filter(|(_, database)| served(database));
         databases
             .flat_map(|(name, database)| {
                 database.settings.iter().map(move |(key, value)| (format!("{name}.{key}"), value.clone()))
             })
+            .filter(|(key, _)| open(key.rsplit('.').next().unwrap_or_default()))
             .collect()
     }
 
@@ -420,7 +481,9 @@ impl Scene<'_> {
             let host = &route.host;
             let mut any = false;
             for path in &route.paths {
-                let to = self.first.stack.services.contains_key(&path.to.name) && path.to.kind == Kind::Service;
+                let to = self.first.stack.services.contains_key(&path.to.name)
+                    && path.to.kind == Kind::Service
+                    && self.runs(path.to.name.as_str());
                 if !to {
                     continue;
                 }

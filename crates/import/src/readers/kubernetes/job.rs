@@ -50,9 +50,10 @@ pub(crate) fn scheduled(name: &str, at: &Cursor<'_>, known: &Known, draft: &mut 
         draft.section("job", name).set("retries", number);
         limit.kept_as("`retries`");
     }
-    if let Some(limit) = template.find_below(&["spec", "activeDeadlineSeconds"])
-        && let Some(period) = limit.text().and_then(|text| text::duration(&text))
-    {
+    // of all tries together, or of each
+    let limits = [&["spec", "activeDeadlineSeconds"][..], &["spec", "template", "spec", "activeDeadlineSeconds"]];
+    for limit in limits.iter().filter_map(|keys| template.find_below(keys)) {
+        let Some(period) = limit.text().and_then(|text| text::duration(&text)) else { continue };
         draft.section("job", name).set("timeout", period);
         limit.kept_as("`timeout`");
     }

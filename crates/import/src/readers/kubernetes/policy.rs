@@ -1,7 +1,7 @@
 //! Policies of Envoy Gateway that are keys of a route's paths.
 
 use super::{known::Known, number, route::set};
-use crate::{cursor::Cursor, draft::Draft, readers::binding};
+use crate::{cursor::Cursor, draft::Draft, readers::binding, text};
 
 /// Hosts and paths that a policy is about.
 fn places(at: &Cursor<'_>, known: &Known) -> Vec<(String, String)> {
@@ -37,13 +37,13 @@ pub(crate) fn origins(at: &Cursor<'_>, known: &Known, draft: &mut Draft) {
     at.changed("`cors` of the path; the edge answers each origin by itself");
 }
 
-/// Reads a `BackendTrafficPolicy`: limits and stickiness.
+/// Reads a `BackendTrafficPolicy`: limits, bodies and stickiness.
 pub(crate) fn traffic(at: &Cursor<'_>, known: &Known, draft: &mut Draft) {
     let places = places(at, known);
     if places.is_empty() {
         return;
     }
-    at.changed("`limit` and `sticky` of the path");
+    at.changed("`limit`, `sticky` and `max_body` of the path");
     let rules = at.find_below(&["spec", "rateLimit", "global", "rules"]).map(|rules| rules.items()).unwrap_or_default();
     let limit = rules.first().and_then(|rule| {
         let count = number(rule, &["limit", "requests"])?;
@@ -57,8 +57,12 @@ pub(crate) fn traffic(at: &Cursor<'_>, known: &Known, draft: &mut Draft) {
         Some(format!("{count}/{unit} per {per}"))
     });
     let sticky = at.find_below(&["spec", "loadBalancer", "consistentHash"]).is_some();
+    let body = at.find_below(&["spec", "requestBuffer", "limit"]).and_then(|at| text::size(&at.text()?));
     for (host, path) in places {
         let route = draft.section("route", &host);
+        if let Some(body) = &body {
+            set(route, &path, "max_body", body.clone());
+        }
         if let Some(limit) = &limit {
             set(route, &path, "limit", limit.clone());
         }

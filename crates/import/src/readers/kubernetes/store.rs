@@ -96,6 +96,11 @@ pub(crate) fn cluster(at: &Cursor<'_>, known: &mut Known, draft: &mut Draft) {
                         at.kept_as("`settings`");
                     }
                 }
+                if let Some(at) = at.find("shared_preload_libraries") {
+                    let names: Vec<String> = at.items().iter().filter_map(Cursor::text).collect();
+                    draft.section("database", &name).put("settings", "shared_preload_libraries", names.join(","));
+                    at.kept_as("`settings`");
+                }
             }
             "resources" => {
                 for (group, at) in at.entries() {
@@ -131,6 +136,35 @@ pub(crate) fn broker(name: &str, at: &Cursor<'_>, known: &mut Known, draft: &mut
     for (key, said) in [("image", "`engine`"), ("replicas", "`replicas`")] {
         if let Some(at) = spec.find(key) {
             at.kept_as(said);
+        }
+    }
+}
+
+/// Reads a `RedisCluster`: shards with their followers.
+pub(crate) fn shards(name: &str, at: &Cursor<'_>, known: &mut Known, draft: &mut Draft) {
+    let image = at.find_below(&["spec", "kubernetesConfig", "image"]).and_then(|image| image.text());
+    let Some(reference) = data::declare(image.as_deref().unwrap_or("redis"), name, draft) else { return };
+    known.secrets.insert(format!("{name}-auth"), reference.clone());
+    draft.hosts.insert(format!("{name}-leader"), reference);
+    let Some(spec) = at.find("spec") else { return };
+    spec.changed(WRITES);
+    let shards = number(&spec, &["clusterSize"]).unwrap_or(3).max(1);
+    let followers = number(&spec, &["redisFollower", "replicas"]).unwrap_or(shards) / shards;
+    draft.section("cache", name).set("shards", shards).set("replicas", followers);
+    for (key, said) in [("clusterSize", "`shards`"), ("redisFollower", "`replicas` of each shard")] {
+        if let Some(at) = spec.find(key) {
+            at.kept_as(said);
+        }
+    }
+    if let Some(image) = spec.find_below(&["kubernetesConfig", "image"]) {
+        image.kept_as("`engine`, of the same major version");
+    }
+    let settings = spec.find_below(&["redisConfig", "dynamicConfig"]).map(|list| list.items()).unwrap_or_default();
+    for at in settings {
+        let text = at.text().unwrap_or_default();
+        if let Some(memory) = text.strip_prefix("maxmemory ").and_then(text::size) {
+            draft.section("cache", name).set("memory", memory);
+            at.kept_as("`memory`");
         }
     }
 }

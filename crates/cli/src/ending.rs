@@ -14,6 +14,7 @@ use crate::{
     context::Reach,
     exit::{Done, Exit},
     printer::{DIM, GOOD, Printer, ago, bytes, paint},
+    row::deploy_row,
 };
 
 /// What a person reads at the end, and the exit code.
@@ -26,10 +27,9 @@ pub(crate) async fn finish(
 ) -> Done {
     if printer.json {
         let records = engine::record::records(&reach.fleet.journal().await?);
-        let record = records.iter().find(|record| record.number == report.deploy);
-        printer.document(
-            &serde_json::json!({ "deploy": record, "rollback": report.rollback.as_ref().map(|(number, _)| number) }),
-        )?;
+        let row = |number: u64| records.iter().find(|record| record.number == number).map(deploy_row);
+        let rollback = report.rollback.as_ref().and_then(|(number, _)| row(*number));
+        printer.document(&serde_json::json!({ "deploy": row(report.deploy), "rollback": rollback }))?;
     }
     // a moving line has wiped them away
     for note in report.notes.iter().filter(|_| printer.interactive) {

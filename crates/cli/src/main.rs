@@ -11,6 +11,7 @@ mod exit;
 mod gates;
 mod printer;
 mod progress;
+mod row;
 mod values;
 
 use std::process::ExitCode;

@@ -47,6 +47,9 @@ async fn host_of(command: &Exec, reach: &Reach) -> Result<Client, Failure> {
         Some(host) => format!("no instance of `{}` runs on {host}", command.name),
         None => format!("no instance of `{}` runs in {}", command.name, reach.resolved.name),
     });
+    if reach.resolved.stack.services.keys().any(|name| name.as_str() == command.name) {
+        return Err(failure.hint(format!("slipway status --env {} shows what runs", reach.resolved.name)));
+    }
     let services: Vec<&str> = reach.resolved.stack.services.keys().map(stack::ResourceName::as_str).collect();
     Err(if services.is_empty() { failure } else { failure.hint(format!("there are: {}", services.join(", "))) })
 }

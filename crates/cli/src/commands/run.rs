@@ -8,7 +8,7 @@ use stack::ResourceName;
 
 use crate::{
     commands::exec,
-    context::Place,
+    context::{Place, Reach},
     exit::{Done, Exit, Failure},
     printer::Printer,
 };
@@ -38,7 +38,7 @@ pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
         return exec::pass_on(client, &reach, target, &command.command).await;
     }
     let context = agent::context(reach.home(), reach.fleet.scope(), &revision, &command.service)
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| unknown(&command.service, &reach).unwrap_or_else(|| Failure::new(error.to_string())))?;
     let [program, arguments @ ..] = command.command.as_slice() else {
         return Err(Failure::usage("no command was given"));
     };
@@ -63,4 +63,17 @@ pub(crate) async fn run(command: &Run, place: &Place, _: Printer) -> Done {
         (Some(code), _) => std::process::exit(code),
         (None, signal) => std::process::exit(128 + signal.unwrap_or_default()),
     }
+}
+
+/// That the stack has no such service, and which it has.
+fn unknown(name: &ResourceName, reach: &Reach) -> Option<Failure> {
+    let services = &reach.resolved.stack.services;
+    if services.contains_key(name) {
+        return None;
+    }
+    let names: Vec<&str> = services.keys().map(ResourceName::as_str).collect();
+    Some(
+        Failure::usage(format!("no service `{name}` in {}", reach.resolved.name))
+            .hint(format!("there are: {}", names.join(", "))),
+    )
 }

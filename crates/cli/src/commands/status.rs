@@ -4,7 +4,7 @@ use agent::protocol::Run;
 use comfy_table::{Table, presets};
 use engine::{
     desired::{InstanceState, Observed},
-    journal::{Entry, Event, Outcome, Step},
+    journal::{Entry, Event, Step},
     record::{DeployRecord, Status as Standing, committed, records},
     target::{Target, TargetError},
 };
@@ -16,6 +16,7 @@ use crate::{
     context::{Place, Reach},
     exit::{Done, Exit},
     printer::{BAD, DIM, GOOD, Printer, STRONG, WARN, ago, bytes, paint},
+    row::deploy_row,
 };
 
 /// Show what runs.
@@ -280,14 +281,17 @@ fn last_deploys(deploys: &[DeployRecord], count: usize, printer: Printer) {
         ]);
     }
     printer.data(table);
-    last_checks(&deploys[0], printer);
     if let Some(reason) = deploy_row(&deploys[0])["reason"].as_str() {
         printer.data(paint(DIM, format_args!("  {reason}")));
     }
+    last_checks(&deploys[0], printer);
 }
 
 /// What the gates of a deploy found, and who answered.
 fn last_checks(deploy: &DeployRecord, printer: Printer) {
+    if !deploy.checks.is_empty() {
+        printer.data(paint(STRONG, format_args!("gates of #{}", deploy.number)));
+    }
     for checked in &deploy.checks {
         let mark = if checked.passed { paint(GOOD, "✓") } else { paint(BAD, "✗") };
         let who = checked.by.as_ref().map_or_else(String::new, |by| format!("  {by}"));
@@ -314,33 +318,4 @@ fn last_runs(runs: &[Run], printer: Printer) {
         table.add_row([run.name.clone(), end, run.started_at.strftime("%Y-%m-%d %H:%M:%S").to_string(), took]);
     }
     printer.data(table);
-}
-
-/// A deploy as `--json` has it: the record with its outcome in plain keys.
-fn deploy_row(deploy: &DeployRecord) -> Value {
-    let (status, step, reason) = match &deploy.status {
-        Standing::Running => ("running", None, None),
-        Standing::Interrupted => ("interrupted", None, None),
-        Standing::Ended { outcome: Outcome::Succeeded } => ("succeeded", None, None),
-        Standing::Ended { outcome: Outcome::Failed { step, reason } } => ("failed", *step, Some(reason)),
-        Standing::Ended { outcome: Outcome::RolledBack { reason } } => ("rolled-back", None, Some(reason)),
-    };
-    json!({
-        "number": deploy.number,
-        "kind": deploy.kind,
-        "status": status,
-        "step": step,
-        "reason": reason,
-        "version": deploy.version,
-        "release": deploy.release_number,
-        "commit": deploy.commit,
-        "by": deploy.by,
-        "started_at": deploy.started_at,
-        "ended_at": deploy.ended_at,
-        "previous": deploy.previous,
-        "revision": deploy.revision,
-        "steps": deploy.steps,
-        "checks": deploy.checks,
-        "notes": deploy.notes,
-    })
 }

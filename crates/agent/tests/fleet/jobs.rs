@@ -83,3 +83,84 @@ async fn a_job_runs_once_per_fleet_and_again_where_its_host_dies() {
     assert_eq!(ended.code, Some(0));
     assert_eq!(fs::read_to_string(data(&fleet, 0).join("begun")).unwrap().lines().next(), Some(first.id.as_str()));
 }
+
+/// Says that it began, and works until it may end.
+const WORK: &str = "echo $SLIPWAY_INSTANCE $SLIPWAY_RELEASE >> $SLIPWAY_DATA/begun-$JOB; \
+                    while [ ! -e $SLIPWAY_DATA/go ]; do sleep 0.1; done";
+
+fn overlapping(version: u32) -> String {
+    let job = |name: &str, rest: &str| {
+        format!(
+            "[job.{name}]\nrun = '''sh -c '{WORK}' '''\nenv = {{ JOB = \"{name}\" }}\nschedule = \"* * * * *\"\n{rest}\n"
+        )
+    };
+    format!(
+        "{}{}{}\n[job.flaky]\nrun = '''sh -c '[ -e $SLIPWAY_DATA/tried ] || {{ touch $SLIPWAY_DATA/tried; exit 9; }}' '''\n\
+         schedule = \"* * * * *\"\nretries = 1\n\n[job.endless]\nrun = \"sleep 1000\"\nschedule = \"* * * * *\"\n\
+         timeout = \"200ms\"\n\n[job.tomorrow]\nrun = \"true\"\nschedule = \"0 0 1 1 *\"\n\
+         time_zone = \"Pacific/Auckland\"\n\n[service.web]\nrun = \"WEB\"\nport = 4000\n\
+         health = {{ path = \"/health\", up = 1 }}\nenv = {{ VERSION = \"{version}\" }}\n",
+        job("skipping", "overlap = \"skip\""),
+        job("queueing", "overlap = \"queue\""),
+        job("replacing", "overlap = \"replace\""),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_due_while_it_runs_is_left_out_waits_or_takes_its_place_and_a_deploy_ends_nothing() {
+    // proves S1.3, S1.24 and issue 3, 6: overlap, timeout, retries and history on a fleet
+    let fleet = Fleet::of(2).await;
+    let first = fleet.revision(&overlapping(1), &[0, 1]).await;
+    fleet.deploy(&first, None).unwrap();
+    let going = |run: &Run| run.code.is_none();
+    let mut begun = Vec::new();
+    for name in ["job.skipping", "job.queueing", "job.replacing"] {
+        let run = until_run(&fleet, 0, MINUTE, name, |run| run.name == name && going(run)).await;
+        assert_eq!((run.attempt, run.host.as_deref()), (1, Some("h0")));
+        begun.push(run);
+    }
+    let second = fleet.revision(&overlapping(2), &[0, 1]).await;
+    fleet.deploy(&second, None).unwrap();
+    let of = |now: &[Run], name: &str| -> Vec<Run> {
+        // oldest first
+        now.iter().rev().filter(|run| run.name == name).cloned().collect()
+    };
+
+    // a minute later: one is replaced by the new release's, the others go on as they were
+    let replaced = &begun[2];
+    until_run(&fleet, 0, MINUTE, "another takes its place", |run| {
+        run.name == "job.replacing" && run.id != replaced.id && going(run)
+    })
+    .await;
+    let now = runs(&fleet, 0).await;
+    let ended = now.iter().find(|run| run.id == replaced.id).unwrap();
+    assert!(ended.code.is_some_and(|code| code != 0), "it was ended: {ended:?}");
+    for run in &begun[..2] {
+        let all = of(&now, &run.name);
+        assert!(all.len() == 1 && all[0].id == run.id && going(&all[0]), "{all:#?}");
+    }
+    let begun_log = fleet.beds[0].folder().join("data/begun-replacing");
+    let log = || fs::read_to_string(&begun_log).unwrap_or_default();
+    eventually("both said that they began", || log().lines().count() == 2).await;
+    let log = log();
+    let releases: Vec<&str> = log.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(releases, [first.release.as_str(), second.release.as_str()]);
+
+    // all may end: the one that waited begins at once, and nothing of the one that was left out ever does
+    let freed = jiff::Timestamp::now();
+    fs::write(fleet.beds[0].folder().join("data/go"), "").unwrap();
+    let queued = |run: &Run| run.name == "job.queueing" && run.id != begun[1].id && run.code == Some(0);
+    let queued = until_run(&fleet, 0, MINUTE, "the one that waited", queued).await;
+    assert!(queued.started_at.duration_since(freed).as_secs() < 20, "{queued:?} after {freed}");
+    let skipping = until_run(&fleet, 0, DEADLINE, "its end", |run| run.id == begun[0].id && !going(run)).await;
+    assert_eq!(skipping.code, Some(0));
+    let now = runs(&fleet, 0).await;
+    assert!(of(&now, "job.skipping").iter().skip(1).all(|run| run.started_at > freed), "{now:#?}");
+
+    // history: what failed was tried again, what took too long was ended, and nobody's new year has come
+    let flaky: Vec<_> = of(&now, "job.flaky").iter().take(2).map(|run| (run.attempt, run.code)).collect();
+    assert_eq!(flaky, [(1, Some(9)), (2, Some(0))]);
+    assert!(of(&now, "job.endless").iter().any(|run| run.code == Some(124)), "{now:#?}");
+    assert!(of(&now, "job.tomorrow").is_empty());
+    assert!(runs(&fleet, 1).await.is_empty(), "once per fleet: {:#?}", runs(&fleet, 1).await);
+}

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlarmRule, BadQuantity, Comparison, Kind, Period, ResourceName, Stack};
+use crate::{AlarmRule, BadQuantity, Comparison, Kind, MetricUnit, Period, ResourceName, Stack};
 
 /// One gate that a deploy passes.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +19,7 @@ pub struct Gate {
     pub run: Option<String>,
     /// What must be so, in the order of the file.
     pub checks: Vec<Check>,
-    /// How long the command may run, and what can be looked at may take until it is so. Default 10 m.
+    /// How long the command may run, and a person may take to answer. Default 10 m.
     pub timeout: Period,
 }
 
@@ -143,6 +143,9 @@ fn condition(text: &str) -> Result<Rule, BadQuantity> {
             LOOKED_AT.map(|metric| format!("`{metric}`")).join(", ")
         )));
     }
+    if rule.unit == MetricUnit::Rate {
+        return Err(bad("write a share of all answers, as in `http.errors < 5%`".to_owned()));
+    }
     if rule.hold > Period::from(0) {
         return Err(bad("leave `for` out: the rollout says how long a deploy is watched".to_owned()));
     }
@@ -208,6 +211,7 @@ mod tests {
             ("http.erors < 5%", "did you mean `http.errors`"),
             ("http.errors>5%", "turn it around"),
             ("http.errors < 5% for 5m", "leave `for` out"),
+            ("http.errors < 5/s", "a share of all answers"),
             ("ftp://x.example/ answers", "begin the address"),
             ("/health answers soon", "write it as"),
             ("/health answers within soon", "soon"),

@@ -1,7 +1,15 @@
-// After a deploy: what a visitor does first.
-const site = process.env.APP_URL ?? "http://roastify.online.localhost:8500";
-const [page, roasts] = await Promise.all([fetch(`${site}/`), fetch(`${site}/api/roasts`)]);
-if (!page.ok || !roasts.ok) {
-  console.error(`the page answers ${page.status}, the API ${roasts.status}`);
+// After a deploy: what a visitor does first. Asked at the edge, which knows the name before the world does.
+import { request } from "node:http";
+
+const edge = process.env.SLIPWAY_EDGE ?? "http://127.0.0.1:8500";
+const ask = (path) =>
+  new Promise((resolve, reject) => {
+    const asked = request(edge, { path, headers: { host: "roastify.online" } }, (answer) => resolve(answer.resume().statusCode));
+    asked.on("error", reject).end();
+  });
+
+const [page, roasts] = await Promise.all([ask("/"), ask("/api/roasts")]);
+if (page !== 200 || roasts !== 200) {
+  console.error(`the page answers ${page}, the API ${roasts}`);
   process.exit(1);
 }

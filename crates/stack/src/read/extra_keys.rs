@@ -281,11 +281,7 @@ const GATE: [Key; 6] = [
         Texts,
         "What must be so. Looked at: `/health answers`, `https://shop.example/ answers within 2s`, `instances are ready`, `databases answer`, `migrations are applied`, `http.errors < 5%`, `http.latency < 500ms`, `backups are younger than 26h`. Anything else is asked of a person.",
     ),
-    (
-        "timeout",
-        Period,
-        "How long the command may run, and how long what is looked at may take until it is so. Default 10 m.",
-    ),
+    ("timeout", Period, "How long the command may run, and a person may take to answer. Default 10 m."),
     ("order", Texts, "Steps in their order, for people."),
     ("about", Text, "What it is for."),
 ];

@@ -46,7 +46,11 @@ pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
     }
     service::migrations(input, &mut services);
     backup::add(input, &mut services);
-    if stack.databases.values().any(|database| matches!(database.migrations, Some(stack::Migrations::Folder(_)))) {
+    let by_files = |database: &stack::Database| {
+        let served = matches!(database.engine, stack::DatabaseEngine::Postgres(_));
+        served && matches!(database.migrations, Some(stack::Migrations::Folder(_)))
+    };
+    if stack.databases.values().any(by_files) {
         files.extend(dockerfile::migrate(&folder));
     }
     files.extend(crontab(input));

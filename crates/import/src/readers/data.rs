@@ -68,6 +68,12 @@ fn version(image: &str) -> Option<String> {
     }
 }
 
+/// The memory that the command line of a Redis, or the configuration in it, caps it at.
+pub(crate) fn cache_memory(line: &str) -> Option<String> {
+    let rest = line.split("maxmemory ").nth(1)?;
+    text::size(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)
+}
+
 /// The kind of a reference, as in `database` of `database.main`.
 pub(crate) fn kind(reference: &str) -> &str {
     reference.split('.').next().unwrap_or_default()

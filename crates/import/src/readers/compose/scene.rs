@@ -109,10 +109,16 @@ impl Scene {
             Role::Proxy => return Part::Proxy,
             server => return Part::Server(server),
         }
-        if let Some(waiting) = waited.get(name) {
-            return step::part(name, at, waiting, services);
-        }
         let once = at.find("restart").and_then(|at| at.text()).is_some_and(|text| text == "no" || text == "false");
+        let waiting = waited.get(name);
+        let step = || step::part(name, at, waiting.unwrap_or(&BTreeSet::new()), services);
+        if waiting.is_some() {
+            return step();
+        }
+        // one that nobody waits for migrates as well, when it says so
+        if let Some(migration @ Part::Migration(_)) = once.then(step) {
+            return migration;
+        }
         if draft.beside.schedules.contains_key(name) {
             Part::Job
         } else if once && at.find("profiles").is_some() {

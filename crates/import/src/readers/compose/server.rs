@@ -4,7 +4,7 @@ use super::{size, step};
 use crate::{
     cursor::Cursor,
     draft::Draft,
-    readers::data::Role,
+    readers::data::{self, Role},
     report::Fate,
     text,
     trap::Trap,
@@ -70,7 +70,7 @@ fn settings(at: &Cursor<'_>, role: Role, name: &str, draft: &mut Draft) {
         }),
         Role::Cache => {
             let line = words.join(" ");
-            let memory = line.split("--maxmemory ").nth(1).and_then(|rest| text::size(rest.split_whitespace().next()?));
+            let memory = data::cache_memory(&line);
             if let Some(memory) = &memory {
                 draft.section("cache", name).set("memory", memory.clone());
             }

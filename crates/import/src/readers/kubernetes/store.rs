@@ -18,7 +18,7 @@ pub(crate) fn set(name: &str, image: &str, at: &Cursor<'_>, known: &mut Known, d
     at.changed("Slipway and the operators it renders run data services: user, password, address and disk are their own business");
     let (role, line) = (data::role(image), line(at));
     if role == Role::Cache
-        && let Some(memory) = line.split("--maxmemory ").nth(1).and_then(|rest| text::size(rest.split_whitespace().next()?))
+        && let Some(memory) = data::cache_memory(&line)
     {
         draft.section("cache", name).set("memory", memory);
     }
@@ -29,7 +29,7 @@ pub(crate) fn set(name: &str, image: &str, at: &Cursor<'_>, known: &mut Known, d
             draft.section(data::kind(&reference), name).set("replicas", count - 1);
         }
         let said = format!("`replicas = {}` that follow one primary", count - 1);
-        if role == Role::Cache && line.contains("--replicaof") {
+        if role == Role::Cache && line.contains("replicaof") {
             replicas.kept_as(&said);
         } else {
             replicas.trapped(Trap::THREE_PRIMARIES, Fate::Changed, &said);

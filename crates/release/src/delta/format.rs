@@ -1,7 +1,7 @@
 //! What a difference consists of.
 //!
 //! ```text
-//! "slipway delta 1\n"
+//! "slipway delta 2\n"
 //! length of the header as it travels, and as it is: two u32, little endian
 //! the header: JSON, compressed by zstd
 //! the segments in order, each one zstd frame
@@ -13,7 +13,7 @@ use stack::{AppName, ReleaseId};
 use crate::{Record, compress::Coding, tree};
 
 /// The first bytes.
-pub(super) const MAGIC: &[u8; 16] = b"slipway delta 1\n";
+pub(super) const MAGIC: &[u8; 16] = b"slipway delta 2\n";
 
 /// Largest header, as it travels and as it is: room for half a million files.
 pub(super) const LARGEST_HEADER: u32 = 128 << 20;

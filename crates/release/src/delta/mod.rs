@@ -16,7 +16,10 @@
 //! # Ok(()) }
 //! ```
 
+mod find;
 mod format;
+mod moved;
+mod program;
 mod read;
 mod script;
 mod trust;

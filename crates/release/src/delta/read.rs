@@ -162,7 +162,7 @@ impl Store {
         from: &mut impl Read,
         sink: &mut Sink<'_>,
     ) -> Result<(), DeltaError> {
-        let prefix = read_prefix(self, &header.app, segment).map_err(|_| DeltaError::Lacks {
+        let mut prefix = read_prefix(self, &header.app, segment).map_err(|_| DeltaError::Lacks {
             path: segment.prefix.first().map_or_else(String::new, |piece| format!("{:?}", piece.name)),
         })?;
         let broken = |error: io::Error| malformed(format!("it cannot be decompressed: {error}"));
@@ -174,31 +174,32 @@ impl Store {
         if segment.script > 0 {
             let mut script = Vec::new();
             (&mut decoder).take(segment.script + 1).read_to_end(&mut script).map_err(broken)?;
+            // whatever follows the frame belongs to nobody
+            io::copy(&mut decoder.finish(), &mut io::sink()).map_err(broken)?;
             let length = usize::try_from(segment.length).unwrap_or(usize::MAX);
-            let content = (script.len() as u64 == segment.script).then(|| script::read(&prefix, &script, length));
-            let content = content.flatten().ok_or_else(|| malformed("a segment is no script"))?;
-            sink.take(&content)?;
-        } else {
-            let mut block = vec![0; BLOCK];
-            let mut left = segment.length;
-            loop {
-                let length = decoder.read(&mut block).map_err(broken)?;
-                if length as u64 > left {
-                    return Err(malformed("a segment is longer than it says"));
-                }
-                if length == 0 {
-                    break;
-                }
-                left -= length as u64;
-                sink.take(&block[..length])?;
-            }
-            if left > 0 {
-                return Err(malformed("a segment is shorter than it says"));
-            }
+            let threads = std::thread::available_parallelism().map_or(2, usize::from);
+            let whole = script.len() as u64 == segment.script;
+            let made = script::read(&mut prefix, &script, length, threads, |piece| sink.take(piece))?;
+            made.filter(|()| whole).ok_or_else(|| malformed("a segment is no script"))?;
+            return Ok(());
         }
-        // whatever follows the frame belongs to nobody
-        let mut rest = decoder.finish();
-        io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
+        let mut block = vec![0; BLOCK];
+        let mut left = segment.length;
+        loop {
+            let length = decoder.read(&mut block).map_err(broken)?;
+            if length as u64 > left {
+                return Err(malformed("a segment is longer than it says"));
+            }
+            if length == 0 {
+                break;
+            }
+            left -= length as u64;
+            sink.take(&block[..length])?;
+        }
+        if left > 0 {
+            return Err(malformed("a segment is shorter than it says"));
+        }
+        io::copy(&mut decoder.finish(), &mut io::sink()).map_err(broken)?;
         Ok(())
     }
 }

@@ -1,12 +1,15 @@
-//! Content as a script over earlier content: copy this stretch and add these differences, then take these new bytes.
+//! Content as a script over earlier content: move the addresses in it, then copy this stretch and add these differences,
+//! then take these new bytes.
 //!
-//! A small change of a program moves what lies behind it, and every address that points across the change differs in a
-//! byte or two. Compressors see short matches; a copy that bears with differing bytes sees one long one, and the
-//! differences are mostly zero and the same few numbers. Source of the idea: Colin Percival, "Naive differences of
-//! executable code" (2003); what is different here is how stretches are found (a table of hashes, in linear time).
+//! A small change of a program moves what lies behind it, and every address that points across the change differs.
+//! Compressors see short matches; here most addresses are foreseen (`moved`), and a copy that bears with differing bytes is
+//! one long one, with differences that are few and much the same. Source of the idea: Colin Percival, "Naive differences of
+//! executable code" (2003).
 //!
 //! ```text
 //! number of steps, number of bytes that differ
+//! first address, how many; number of places, of each: offset, bytes, address, kind; number of parts that moved, of each:
+//!   how far behind the one before, bytes, by how much more than the one before
 //! of each step: bytes to copy, bytes that are new, where the copy begins relative to the end of the one before
 //! of each byte that differs: how many that do not come before it
 //! the differences, one byte each: new minus old
@@ -16,17 +19,18 @@
 //! Numbers are little endian in groups of seven bits, the last with the highest bit clear; signed ones with the sign in
 //! the lowest bit.
 
-/// Bytes that have to be equal before a stretch is tried.
-const SEED: usize = 16;
+use super::{
+    find::{Stretch, find},
+    moved::{Moved, Part},
+    program::{Kind, MOST, Place, Program},
+};
+use crate::digest::in_parallel;
 
-/// Every so many bytes of the earlier content one is a place where a stretch may begin.
-const STRIDE: usize = 2;
+/// Bytes that are copied before they are handed on.
+const BLOCK: usize = 64 << 10;
 
-/// A stretch ends where it has so many more differing than equal bytes than at its best.
-const DROP: i32 = 48;
-
-/// Shorter stretches are not worth a step.
-const SHORTEST: usize = 24;
+/// Copied bytes that are compared by one thread at a time.
+const SHARE: usize = 2 << 20;
 
 /// One copy and what follows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,34 +41,43 @@ struct Step {
     new: usize,
 }
 
-/// The script that makes `content` of `before`.
-pub(super) fn write(before: &[u8], content: &[u8]) -> Vec<u8> {
-    let steps = find(before, content);
-    let (mut gaps, mut differences, mut fresh) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut at, mut gap) = (0, 0);
-    for step in &steps {
-        let (copied, rest) = content[at..].split_at(step.copy);
-        for (new, old) in copied.iter().zip(&before[step.from..]) {
-            if new == old {
-                gap += 1;
-            } else {
-                put(&mut gaps, gap);
-                differences.push(new.wrapping_sub(*old));
-                gap = 0;
-            }
+/// The script that makes `content` of `before`. Works on up to `threads` threads; their number changes nothing.
+pub(super) fn write(mut before: Vec<u8>, content: &[u8], threads: usize) -> Vec<u8> {
+    let (old, new) = (Program::of(&before), Program::of(content));
+    let moved = if old.loads.is_empty() || new.loads.is_empty() {
+        Moved::default()
+    } else {
+        let alike = find(&before[..old.end()], &content[..new.end()], threads);
+        Moved::between(old, &new, &alike)
+    };
+    moved.move_all(&mut before, threads);
+    let stretches = find(&before, content, threads);
+    let shares = shares(&stretches);
+    let compared = in_parallel(shares.len(), threads, |index| Differing::of(shares[index], &before, content));
+    let (mut gaps, mut differences, mut gap) = (Vec::new(), Vec::new(), 0);
+    for mut share in compared {
+        if let Some(first) = share.first {
+            put(&mut gaps, gap + first);
+            gap = 0;
         }
-        fresh.extend_from_slice(&rest[..step.new]);
-        at += step.copy + step.new;
+        gap += share.gap;
+        gaps.append(&mut share.gaps);
+        differences.append(&mut share.differences);
     }
+    let steps = steps(&stretches, content.len());
     let mut script = Vec::new();
     put(&mut script, steps.len() as u64);
     put(&mut script, differences.len() as u64);
-    let mut end = 0;
+    put_moved(&mut script, &moved);
+    let (mut end, mut at, mut fresh) = (0, 0, Vec::new());
     for step in &steps {
         put(&mut script, step.copy as u64);
         put(&mut script, step.new as u64);
-        put_signed(&mut script, step.from, end);
-        end = step.from + step.copy;
+        put_signed(&mut script, step.from as u64, end);
+        end = (step.from + step.copy) as u64;
+        at += step.copy;
+        fresh.extend_from_slice(&content[at..at + step.new]);
+        at += step.new;
     }
     script.append(&mut gaps);
     script.append(&mut differences);
@@ -72,168 +85,201 @@ pub(super) fn write(before: &[u8], content: &[u8]) -> Vec<u8> {
     script
 }
 
-/// What a script makes of `before`, exactly `length` bytes; `None` when it is no script.
-pub(super) fn read(before: &[u8], script: &[u8], length: usize) -> Option<Vec<u8>> {
-    let mut rest = script;
-    let size = |number: u64| usize::try_from(number).ok();
-    let (count, differing) = (size(take(&mut rest)?)?, size(take(&mut rest)?)?);
-    // each step has at least three bytes, each difference two
-    if count > rest.len() / 3 || differing > rest.len() / 2 {
-        return None;
-    }
-    let mut steps = Vec::with_capacity(count);
-    let (mut end, mut made, mut new) = (0_usize, 0_usize, 0_usize);
-    for _ in 0..count {
-        let step =
-            Step { copy: size(take(&mut rest)?)?, new: size(take(&mut rest)?)?, from: take_signed(&mut rest, end)? };
-        end = step.from.checked_add(step.copy).filter(|end| *end <= before.len())?;
-        made = made.checked_add(step.copy)?.checked_add(step.new).filter(|made| *made <= length)?;
-        new += step.new;
-        steps.push(step);
-    }
-    if made != length {
-        return None;
-    }
-    let mut gaps = Vec::with_capacity(differing);
-    for _ in 0..differing {
-        gaps.push(size(take(&mut rest)?)?);
-    }
-    let (differences, mut fresh) = rest.split_at_checked(differing)?;
-    if fresh.len() != new {
-        return None;
-    }
-    let mut differences = gaps.into_iter().zip(differences);
-    let mut next = differences.next();
-    let mut content = Vec::with_capacity(length);
-    for step in steps {
-        let begin = content.len();
-        content.extend_from_slice(&before[step.from..step.from + step.copy]);
-        let mut at = begin;
-        while let Some((gap, difference)) = next {
-            let place = at.checked_add(gap)?;
-            let Some(byte) = content.get_mut(place) else {
-                // the equal bytes before it go on in the next copy
-                next = Some((gap - (content.len() - at), difference));
-                break;
-            };
-            *byte = byte.wrapping_add(*difference);
-            at = place + 1;
-            next = differences.next();
+/// The first copies nothing: what comes before any stretch is new.
+fn steps(stretches: &[Stretch], length: usize) -> Vec<Step> {
+    let first = Stretch { at: 0, from: 0, length: 0 };
+    let all = std::iter::once(&first).chain(stretches);
+    let ends = stretches.iter().map(|next| next.at).chain([length]);
+    let step = |(one, end): (&Stretch, usize)| {
+        let new = end - (one.at + one.length);
+        Step { from: one.from, copy: one.length, new }
+    };
+    all.zip(ends).map(step).collect()
+}
+
+/// Stretches that are compared one after the other.
+fn shares(stretches: &[Stretch]) -> Vec<&[Stretch]> {
+    let mut size = 0;
+    let together = move |one: &Stretch, _: &Stretch| {
+        size = if size > SHARE { 0 } else { size + one.length };
+        size <= SHARE
+    };
+    stretches.chunk_by(together).collect()
+}
+
+/// Bytes that differ, as the script tells them.
+#[derive(Debug, Default)]
+struct Differing {
+    /// How many that do not come before the first.
+    first: Option<u64>,
+    /// Before each of the others.
+    gaps: Vec<u8>,
+    differences: Vec<u8>,
+    /// After the last.
+    gap: u64,
+}
+
+impl Differing {
+    fn of(stretches: &[Stretch], before: &[u8], content: &[u8]) -> Self {
+        let mut differing = Self::default();
+        for Stretch { at, from, length } in stretches {
+            let (olds, old_rest) = before[*from..from + length].as_chunks::<8>();
+            let (news, new_rest) = content[*at..at + length].as_chunks::<8>();
+            for (old, new) in olds.iter().zip(news) {
+                if old == new {
+                    differing.gap += 8;
+                } else {
+                    differing.add(old, new);
+                }
+            }
+            differing.add(old_rest, new_rest);
         }
-        let (now, later) = fresh.split_at_checked(step.new)?;
-        content.extend_from_slice(now);
+        differing
+    }
+
+    fn add(&mut self, old: &[u8], new: &[u8]) {
+        for (old, new) in old.iter().zip(new) {
+            if old == new {
+                self.gap += 1;
+                continue;
+            }
+            match self.first {
+                None => self.first = Some(self.gap),
+                Some(_) => put(&mut self.gaps, self.gap),
+            }
+            self.differences.push(new.wrapping_sub(*old));
+            self.gap = 0;
+        }
+    }
+}
+
+/// Tells `to`, piece by piece and none of them empty, what a script makes of `before`, and leaves that changed; exactly `length` bytes, if the
+/// answer is `Some`. It is no script otherwise. Works on up to `threads` threads.
+pub(super) fn read<E>(
+    before: &mut [u8],
+    script: &[u8],
+    length: usize,
+    threads: usize,
+    mut to: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<Option<()>, E> {
+    let Some(Script { moved, steps, mut gaps, mut differences, mut fresh }) =
+        Script::parse(before.len(), script, length)
+    else {
+        return Ok(None);
+    };
+    moved.move_all(before, threads);
+    let (mut block, mut gap) = (Vec::with_capacity(BLOCK), take(&mut gaps));
+    for step in steps {
+        for copied in before[step.from..step.from + step.copy].chunks(BLOCK) {
+            block.clear();
+            block.extend_from_slice(copied);
+            let mut at = 0_usize;
+            while let Some(equal) = gap {
+                let place = usize::try_from(equal).ok().and_then(|equal| at.checked_add(equal));
+                let Some((place, byte)) = place.and_then(|place| Some((place, block.get_mut(place)?))) else {
+                    // they go on in the next piece
+                    gap = Some(equal - (block.len() - at) as u64);
+                    break;
+                };
+                let Some((difference, others)) = differences.split_first() else { return Ok(None) };
+                *byte = byte.wrapping_add(*difference);
+                (at, differences, gap) = (place + 1, others, take(&mut gaps));
+            }
+            to(&block)?;
+        }
+        let Some((now, later)) = fresh.split_at_checked(step.new) else { return Ok(None) };
+        if !now.is_empty() {
+            to(now)?;
+        }
         fresh = later;
     }
-    next.is_none().then_some(content)
+    Ok((differences.is_empty() && gap.is_none()).then_some(()))
 }
 
-/// Finds stretches of `content` that resemble stretches of `before`, in one pass.
-fn find(before: &[u8], content: &[u8]) -> Vec<Step> {
-    let table = Table::of(before);
-    let mut steps = vec![Step { from: 0, copy: 0, new: 0 }];
-    // what is covered, and where the stretch before would go on
-    let (mut covered, mut at) = (0, 0);
-    let mut ahead: Option<usize> = Some(0);
-    while at + SEED <= content.len() {
-        // the same way as before, past an insertion or a deletion of nothing
-        let same = ahead.map(|from| from + (at - covered)).filter(|from| equal(before, *from, content, at) >= SEED);
-        let Some(from) = same.or_else(|| table.find(before, content, at)) else {
-            at += 1;
-            continue;
-        };
-        let back = backward(before, from, content, at, covered);
-        let forth = forward(before, from, content, at);
-        if back + forth < SHORTEST {
-            at += 1;
-            continue;
+/// A script in its parts.
+struct Script<'s> {
+    moved: Moved,
+    /// Inside the earlier content, and as long together as the content.
+    steps: Vec<Step>,
+    gaps: &'s [u8],
+    differences: &'s [u8],
+    fresh: &'s [u8],
+}
+
+impl<'s> Script<'s> {
+    fn parse(before: usize, script: &'s [u8], length: usize) -> Option<Self> {
+        let mut rest = script;
+        let (count, differing) = (take_size(&mut rest)?, take_size(&mut rest)?);
+        let moved = take_moved(&mut rest)?;
+        // each step has at least three bytes
+        if count > rest.len() / 3 {
+            return None;
         }
-        let begin = at - back;
-        if let Some(last) = steps.last_mut() {
-            last.new = begin - covered;
+        let mut steps = Vec::with_capacity(count);
+        let (mut end, mut made, mut new) = (0_usize, 0_usize, 0_usize);
+        for _ in 0..count {
+            let (copy, fresh) = (take_size(&mut rest)?, take_size(&mut rest)?);
+            let from = usize::try_from(take_signed(&mut rest, end as u64)?).ok()?;
+            end = from.checked_add(copy).filter(|end| *end <= before)?;
+            made = made.checked_add(copy)?.checked_add(fresh).filter(|made| *made <= length)?;
+            new += fresh;
+            steps.push(Step { from, copy, new: fresh });
         }
-        steps.push(Step { from: from - back, copy: back + forth, new: 0 });
-        covered = at + forth;
-        ahead = Some(from + forth);
-        at = covered;
+        let (rest, fresh) = rest.split_at_checked(rest.len().checked_sub(new)?)?;
+        let (gaps, differences) = rest.split_at_checked(rest.len().checked_sub(differing)?)?;
+        (made == length).then_some(Self { moved, steps, gaps, differences, fresh })
     }
-    if let Some(last) = steps.last_mut() {
-        last.new = content.len() - covered;
-    }
-    steps
 }
 
-/// How many bytes are equal from two places on, counted up to a seed.
-fn equal(before: &[u8], from: usize, content: &[u8], at: usize) -> usize {
-    let (Some(old), Some(new)) = (before.get(from..from + SEED), content.get(at..at + SEED)) else { return 0 };
-    if old == new { SEED } else { 0 }
-}
-
-/// How far a stretch goes on from two places.
-fn forward(before: &[u8], from: usize, content: &[u8], at: usize) -> usize {
-    let (mut score, mut best, mut length) = (0, 0, 0);
-    for (index, (old, new)) in before[from..].iter().zip(&content[at..]).enumerate() {
-        score += if old == new { 1 } else { -1 };
-        if score > best {
-            (best, length) = (score, index + 1);
-        } else if score < best - DROP {
-            break;
+fn put_moved(to: &mut Vec<u8>, moved: &Moved) {
+    put(to, moved.first);
+    put(to, moved.span);
+    put(to, moved.places.len() as u64);
+    for place in &moved.places {
+        let kind = Kind::ALL.iter().position(|kind| *kind == place.kind).unwrap_or(0) as u64;
+        for number in [place.offset, place.length, place.address, kind] {
+            put(to, number);
         }
     }
-    length
+    put(to, moved.parts.len() as u64);
+    let (mut end, mut by) = (0, 0);
+    for part in &moved.parts {
+        put(to, part.begin - end);
+        put(to, part.end - part.begin);
+        put_signed(to, part.by, by);
+        (end, by) = (part.end, part.by);
+    }
 }
 
-/// How far a stretch goes back from two places, not before `covered`.
-fn backward(before: &[u8], from: usize, content: &[u8], at: usize, covered: usize) -> usize {
-    let (mut score, mut best, mut length) = (0, 0, 0);
-    for (index, (old, new)) in before[..from].iter().rev().zip(content[covered..at].iter().rev()).enumerate() {
-        score += if old == new { 1 } else { -1 };
-        if score > best {
-            (best, length) = (score, index + 1);
-        } else if score < best - DROP {
-            break;
+fn take_moved(from: &mut &[u8]) -> Option<Moved> {
+    let (first, span, count) = (take(from)?, take(from)?, take(from)?);
+    if count > MOST {
+        return None;
+    }
+    let mut places = Vec::new();
+    for _ in 0..count {
+        let (offset, length, address) = (take(from)?, take(from)?, take(from)?);
+        let kind = *Kind::ALL.get(take_size(from)?)?;
+        let ended = places.last().is_none_or(|last: &Place| last.offset + last.length <= offset);
+        if !ended || offset.checked_add(length).is_none() {
+            return None;
         }
+        places.push(Place { offset, length, address, kind });
     }
-    length
-}
-
-/// Places by the hash of the bytes there.
-struct Table {
-    places: Vec<u32>,
-    shift: u32,
-}
-
-impl Table {
-    fn of(before: &[u8]) -> Self {
-        let count = (before.len() / STRIDE).max(1024).next_power_of_two();
-        let shift = 64 - count.trailing_zeros();
-        let mut places = vec![u32::MAX; count];
-        let mut at = 0;
-        while let Some(seed) = before.get(at..at + SEED) {
-            // where many bytes are the same, the first place is as good as any
-            let slot = &mut places[Self::slot(seed, shift)];
-            if *slot == u32::MAX
-                && let Ok(place) = u32::try_from(at)
-            {
-                *slot = place;
-            }
-            at += STRIDE;
-        }
-        Self { places, shift }
+    let count = take_size(from)?;
+    // each part has at least three bytes
+    if count > from.len() / 3 {
+        return None;
     }
-
-    fn find(&self, before: &[u8], content: &[u8], at: usize) -> Option<usize> {
-        let place = self.places[Self::slot(&content[at..at + SEED], self.shift)];
-        let place = usize::try_from(place).ok().filter(|_| place != u32::MAX)?;
-        (equal(before, place, content, at) >= SEED).then_some(place)
+    let mut parts = Vec::with_capacity(count);
+    let (mut end, mut by) = (0_u64, 0);
+    for _ in 0..count {
+        let begin = end.checked_add(take(from)?)?;
+        end = begin.checked_add(take(from)?)?;
+        by = take_signed(from, by)?;
+        parts.push(Part { begin, end, by });
     }
-
-    #[expect(clippy::cast_possible_truncation, reason = "the table has less than 2^32 slots")]
-    fn slot(seed: &[u8], shift: u32) -> usize {
-        let half = |from: usize| seed[from..from + 8].iter().rev().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-        let mixed =
-            half(0).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ half(8).wrapping_mul(0xC2B2_AE3D_27D4_EB4F).rotate_left(31);
-        (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> shift) as usize
-    }
+    Some(Moved { places, parts, first, span })
 }
 
 fn put(to: &mut Vec<u8>, mut number: u64) {
@@ -244,14 +290,15 @@ fn put(to: &mut Vec<u8>, mut number: u64) {
     to.push((number & 0x7f) as u8);
 }
 
-/// A place, relative to another.
-fn put_signed(to: &mut Vec<u8>, place: usize, from: usize) {
-    put(to, ((place.abs_diff(from) as u64) << 1) | u64::from(place < from));
+/// A number as what is to be added to another, around the end of the numbers where that is nearer.
+fn put_signed(to: &mut Vec<u8>, number: u64, from: u64) {
+    let change = number.wrapping_sub(from);
+    put(to, (change << 1) ^ (change >> 63).wrapping_neg());
 }
 
 fn take(from: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
-    for shift in (0..63).step_by(7) {
+    for shift in (0..64).step_by(7) {
         let (byte, rest) = from.split_first()?;
         *from = rest;
         number |= u64::from(byte & 0x7f) << shift;
@@ -262,17 +309,34 @@ fn take(from: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn take_signed(from: &mut &[u8], place: usize) -> Option<usize> {
-    let number = take(from)?;
-    let size = usize::try_from(number >> 1).ok()?;
-    if number & 1 == 1 { place.checked_sub(size) } else { place.checked_add(size) }
+fn take_size(from: &mut &[u8]) -> Option<usize> {
+    usize::try_from(take(from)?).ok()
+}
+
+fn take_signed(from: &mut &[u8], number: u64) -> Option<u64> {
+    let change = take(from)?;
+    Some(number.wrapping_add((change >> 1) ^ (change & 1).wrapping_neg()))
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    fn read(before: &[u8], script: &[u8], length: usize) -> Option<Vec<u8>> {
+        let mut content = Vec::new();
+        let mut before = before.to_vec();
+        let Ok(made) = super::read(&mut before, script, length, 2, |piece| {
+            content.extend_from_slice(piece);
+            Ok::<(), std::convert::Infallible>(())
+        });
+        made.map(|()| content)
+    }
+
+    fn write(before: &[u8], content: &[u8]) -> Vec<u8> {
+        let script = super::write(before.to_vec(), content, 1);
+        assert_eq!(super::write(before.to_vec(), content, 3), script);
+        script
+    }
 
     #[test]
     fn moved_addresses_are_few_differences_and_not_new_content() {

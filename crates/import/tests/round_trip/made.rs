@@ -150,11 +150,19 @@ fn env(choices: &mut Choices<'_>) -> String {
 }
 
 fn size(choices: &mut Choices<'_>, replicas: bool) -> String {
+    // more replicas are a matter of use, and use is one of something
+    let scaled = replicas && choices.below(3) == 2;
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(choices.flag().then(|| format!("cpu = \"{}\"", choices.one(&["500m", "250m..1", "100m..1500m"]))));
-    parts.extend(choices.flag().then(|| format!("memory = \"{}\"", choices.one(&["512Mi", "256Mi..1Gi"]))));
-    if replicas && choices.flag() {
-        parts.push(choices.one(&["replicas = 3", "replicas = \"2..10\", scale_at = { cpu = 60, memory = 80 }", "replicas = \"1..4\""]).to_owned());
+    if scaled || choices.flag() {
+        parts.push(format!("cpu = \"{}\"", choices.one(&["500m", "250m..1", "100m..1500m"])));
+    }
+    if scaled || choices.flag() {
+        parts.push(format!("memory = \"{}\"", choices.one(&["512Mi", "256Mi..1Gi"])));
+    }
+    if scaled {
+        parts.push(choices.one(&["replicas = \"2..10\", scale_at = { cpu = 60, memory = 80 }", "replicas = \"1..4\""]).to_owned());
+    } else if replicas && choices.flag() {
+        parts.push("replicas = 3".to_owned());
     }
     if parts.is_empty() { String::new() } else { format!("size = {{ {} }}\n", parts.join(", ")) }
 }

@@ -24,12 +24,16 @@ pub(crate) fn read(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
             "a check that is no HTTP request; give the service a path that answers 2xx and write it as `health`",
         );
     };
+    let port = text::checked_port(&line).filter(|_| draft.section("service", name).get("port").is_none());
+    if port.is_some_and(|port| taken(port, name, draft)) {
+        return at.refused("another service here listens on this port; give each a port of its own and write `health`");
+    }
     if let Some(test) = at.find("test") {
         test.changed(&format!("asked for over HTTP: `health` {path}"));
     }
     let section = draft.section("service", name);
     section.put("health", "path", path);
-    if let (None, Some(port)) = (section.get("port"), text::checked_port(&line)) {
+    if let Some(port) = port {
         section.set("port", i64::from(port));
     }
     let mut every = None;
@@ -81,4 +85,11 @@ pub(crate) fn read(name: &str, at: &Cursor<'_>, draft: &mut Draft) {
             None => at.refused("not a duration"),
         }
     }
+}
+
+/// Whether another service has a port.
+fn taken(port: u16, name: &str, draft: &mut Draft) -> bool {
+    let others = draft.names("service").into_iter().filter(|other| other != name).collect::<Vec<_>>();
+    let port = toml::Value::Integer(i64::from(port));
+    others.iter().any(|other| draft.section("service", other).get("port") == Some(&port))
 }

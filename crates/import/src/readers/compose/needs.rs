@@ -44,9 +44,13 @@ pub(crate) fn read(owner: (&str, &str), at: &Cursor<'_>, scene: &Scene, draft: &
 
 /// How it waits: a need is ready before what needs it starts.
 fn waits(at: &Cursor<'_>, reference: &str) {
-    at.kept_as(&format!("`needs` {reference}, which is ready before this starts"));
+    at.changed(&format!("`needs` {reference}, which is not only started but ready before this starts"));
+    let data = !reference.starts_with("service.");
     for (key, at) in at.entries() {
         match key {
+            "condition" if data && at.text().as_deref() == Some("service_healthy") => {
+                at.kept_as(&format!("`needs` {reference}"));
+            }
             "condition" => at.changed(&format!("`needs` {reference}, which is ready before this starts")),
             "restart" => at.changed("a program connects again by itself when what it needs was replaced"),
             "required" => at.changed("what is needed is always there"),

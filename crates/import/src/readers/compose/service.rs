@@ -78,7 +78,7 @@ fn program(name: &str, owner: (&str, &str), at: &Cursor<'_>, scene: &Scene, draf
         match key {
             "image" => image(name, owner, &at, scene, draft),
             "build" => build::read(owner, name, &at, scene, draft),
-            "command" | "entrypoint" | "depends_on" => {}
+            "command" | "entrypoint" | "depends_on" | "labels" => {}
             "environment" => environment::read(owner, &at, draft),
             "env_file" => at.changed("values come from .env.<environment> and --env-file; declare each in [variable]"),
             "ports" | "expose" if is_service => port::read(own, key, &at, draft),
@@ -104,7 +104,6 @@ fn program(name: &str, owner: (&str, &str), at: &Cursor<'_>, scene: &Scene, draf
                 Some(_) => at.refused("the other file is not followed; import it as well, or write both into one"),
                 None => at.kept_as("both services are written out"),
             },
-            "labels" => labels::read(own, &at, draft),
             "security_opt" => security(&at),
             _ if key.starts_with("x-") => at.changed("an extension: nothing reads it"),
             _ => match keys::service(key) {
@@ -115,6 +114,10 @@ fn program(name: &str, owner: (&str, &str), at: &Cursor<'_>, scene: &Scene, draf
         }
     }
     command(owner, at, draft);
+    // whether it has a port decides whether anybody can be led to it
+    if let Some(at) = at.find("labels") {
+        labels::read(own, &at, draft);
+    }
     if at.find("image").is_none() && at.find("build").is_none() {
         let place = draft.section(kind, own);
         place.about("it names neither an image nor a build: say how its files come to be");

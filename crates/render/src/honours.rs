@@ -1,6 +1,6 @@
 //! What a target cannot honour: each is an error that names the targets that can.
 
-use stack::{DatabaseEngine, Kind, Problem};
+use stack::{Kind, Problem};
 
 use crate::{Input, Target};
 
@@ -72,8 +72,8 @@ pub(crate) fn check(target: Target, input: &Input) -> Vec<Problem> {
     found.extend(routes(target, input));
     found.extend(left_to_slipway(target, input));
     for (name, cache) in &stack.caches {
-        if matches!(target, Target::Compose | Target::Kubernetes) && cache.shards > 1 {
-            found.push(refusal(target, &format!("cache.{name}.shards"), "shards", &["terraform"]));
+        if target == Target::Compose && cache.shards > 1 {
+            found.push(refusal(target, &format!("cache.{name}.shards"), "shards", &["kubernetes", "terraform"]));
         }
         if target == Target::Compose && cache.replicas > 0 {
             found.push(refusal(target, &format!("cache.{name}.replicas"), "replicas", &["kubernetes", "terraform"]));
@@ -84,15 +84,8 @@ pub(crate) fn check(target: Target, input: &Input) -> Vec<Problem> {
             found.push(refusal(target, &format!("queue.{name}.replicas"), "members", &["kubernetes", "terraform"]));
         }
     }
-    for (name, database) in &stack.databases {
-        if target == Target::Kubernetes && database.url.is_none() && database.engine == DatabaseEngine::Sqlite {
-            found.push(refusal(
-                target,
-                &format!("database.{name}.engine"),
-                "a file of one host",
-                &["compose", "systemd"],
-            ));
-        }
+    if target == Target::Kubernetes {
+        found.extend(crate::kubernetes::check(input));
     }
     if matches!(target, Target::Compose | Target::Kubernetes | Target::Systemd) {
         for (name, function) in &stack.functions {

@@ -1,10 +1,13 @@
 //! Plain manifests with a kustomization, and a Helm chart of the same.
 //!
 //! Operators that must be there: CloudNativePG for PostgreSQL, the RabbitMQ cluster operator, a Gateway controller
-//! (Envoy Gateway) with cert-manager, the Prometheus operator for ServiceMonitors.
+//! (Envoy Gateway) with cert-manager, the Prometheus operator for ServiceMonitors, the Redis operator of the OT-CONTAINER-KIT
+//! for caches with shards.
 
 mod addresses;
+mod cache;
 mod chart;
+mod honours;
 mod job;
 mod labels;
 mod pod;
@@ -17,10 +20,11 @@ mod store;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use stack::{Migrations, Problems, ResourceName, ResourceRef, Source};
+use stack::{Migrations, Problems, ResourceName, ResourceRef, Source, Stack};
 
 use crate::{File, Input, binding, dockerfile, program, yaml};
 use chart::Form;
+pub(crate) use honours::check;
 
 /// What of a manifest differs between plain files and a chart is asked of [`Form`].
 pub(crate) struct Scene<'i> {
@@ -28,6 +32,8 @@ pub(crate) struct Scene<'i> {
     pub(crate) form: Form<'i>,
     /// Who needs what: asked for every resource, found out once.
     users: BTreeMap<&'i ResourceRef, Vec<&'i ResourceName>>,
+    /// A short name of the contract's values; `None` when it has none.
+    contract: Option<String>,
 }
 
 impl<'i> Scene<'i> {
@@ -38,7 +44,9 @@ impl<'i> Scene<'i> {
                 users.entry(need).or_default().push(program.name);
             }
         }
-        Self { input, form, users }
+        let values = contract(&input.resolved.stack);
+        let contract = (!values.is_empty()).then(|| File::fingerprint(&Value::from(values).to_string()));
+        Self { input, form, users, contract }
     }
 
     /// The programs that need a resource, in the order of the stack.
@@ -52,45 +60,54 @@ pub(crate) type Sheet = (String, String, Vec<Value>);
 
 /// The manifests, `kustomization.yaml`, `secrets.example.env`, Dockerfiles, and the chart below `chart/`.
 pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
-    let plain = Scene::new(input, Form::Plain(input));
-    let sheets = sheets(&plain, problems);
-    let mut files: Vec<File> = sheets
-        .iter()
-        .map(|(name, about, documents)| File::new(format!("{name}.yaml"), about, &yaml::documents(documents)))
-        .collect();
-    let names: Vec<String> = sheets.iter().map(|(name, ..)| format!("{name}.yaml")).collect();
+    // the chart is all of it once more in other words: written at the same time
+    std::thread::scope(|scope| {
+        let chart = scope.spawn(|| chart::render(input));
+        let mut files = plain(input, problems);
+        files.extend(chart.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        files
+    })
+}
+
+fn plain(input: &Input, problems: &mut Problems) -> Vec<File> {
+    let scene = Scene::new(input, Form::Plain(input));
+    let mut files = Vec::new();
+    let mut names = Vec::new();
+    sheets(&scene, problems, &mut |(name, about, documents)| {
+        let path = format!("{name}.yaml");
+        files.push(File::new(path.as_str(), &about, &yaml::documents(&documents)));
+        names.push(path);
+    });
     files.push(kustomization(input, &names));
     files.push(secrets(input));
     files.extend(images(input, problems));
-    files.extend(chart::render(input, &mut Problems::new()));
     files
 }
 
-pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
+/// Makes one sheet after the other, in the order they are applied in; `put` takes each before the next is made.
+pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems, put: &mut impl FnMut(Sheet)) {
     let stack = &scene.input.resolved.stack;
-    let mut sheets = Vec::new();
     if matches!(scene.form, Form::Plain(_)) {
-        sheets.push(("namespace".to_owned(), "Everything lives in this namespace.".to_owned(), vec![namespace(scene)]));
+        put(("namespace".to_owned(), "Everything lives in this namespace.".to_owned(), vec![namespace(scene)]));
     }
-    sheets.push(("config".to_owned(), "Values of the contract that are no secrets.".to_owned(), vec![config(scene)]));
-    sheets.push((
+    put(("config".to_owned(), "Values of the contract that are no secrets.".to_owned(), vec![config(scene)]));
+    put((
         "network".to_owned(),
         "Nothing may talk to anything unless a policy beside it says so.".to_owned(),
         policy::default(scene),
     ));
-    sheets.extend(store::databases(scene));
-    sheets.extend(store::caches(scene));
-    sheets.extend(store::queues(scene));
-    sheets.extend(job::migrations(scene));
+    store::databases(scene).into_iter().for_each(&mut *put);
+    cache::sheets(scene).into_iter().for_each(&mut *put);
+    store::queues(scene).into_iter().for_each(&mut *put);
+    job::migrations(scene).into_iter().for_each(&mut *put);
     for (name, service) in &stack.services {
-        sheets.push(service::sheet(scene, name, service));
+        put(service::sheet(scene, name, service));
     }
     for (name, site) in &stack.sites {
-        sheets.push(site::sheet(scene, name, site));
+        put(site::sheet(scene, name, site));
     }
-    sheets.extend(job::crons(scene));
-    sheets.extend(route::sheets(scene, problems));
-    sheets
+    job::crons(scene).into_iter().for_each(&mut *put);
+    route::sheets(scene, problems).into_iter().for_each(&mut *put);
 }
 
 /// Name of a database's cluster object.
@@ -119,18 +136,18 @@ fn namespace(scene: &Scene<'_>) -> Value {
     })
 }
 
+/// Values of the contract that are no secrets.
+fn contract(stack: &Stack) -> Map<String, Value> {
+    let values = stack.variables.iter();
+    values.filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?.into()))).collect()
+}
+
 fn config(scene: &Scene<'_>) -> Value {
-    let stack = &scene.input.resolved.stack;
-    let data: Map<String, Value> = stack
-        .variables
-        .iter()
-        .filter_map(|(name, variable)| Some((name.clone(), variable.default.clone()?.into())))
-        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": labels::meta(scene, "config", "config", "app-config"),
-        "data": data,
+        "data": contract(&scene.input.resolved.stack),
     })
 }
 
@@ -193,14 +210,13 @@ fn kustomization(input: &Input, resources: &[String]) -> File {
     let whole = json!({
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "namespace": namespace_name(input),
         "resources": resources,
         "# tags are commits, never `latest`": null,
         "images": (!images.is_empty()).then_some(images),
     });
     let about = "Schema first, then everything:\n\
                  kubectl apply --filename namespace.yaml, then secrets.example.env, config.yaml, network.yaml, database-*.yaml\n\
-                 kubectl apply --filename migrate-*.yaml && kubectl wait --for=condition=complete job --selector app.kubernetes.io/component=migrate\n\
+                 kubectl apply --filename migrate-*.yaml && kubectl wait --for=condition=complete --timeout=1h job --selector app.kubernetes.io/component=migrate\n\
                  kubectl apply --kustomize . && kubectl rollout status deployment --selector app.kubernetes.io/part-of\n\
                  or let `slipway deploy` do the same with a way back.";
     File::new("kustomization.yaml", about, &yaml::document(&whole))

@@ -7,6 +7,8 @@
 mod bench;
 #[path = "tools/kept.rs"]
 mod kept;
+#[path = "tools/kubernetes/mod.rs"]
+mod kubernetes;
 #[path = "tools/mistakes.rs"]
 mod mistakes;
 #[path = "tools/postgres.rs"]
@@ -80,45 +82,6 @@ fn nginx_accepts_the_edge() {
     {
         let bench = Bench::render(stack, environment, Target::Compose);
         bench.nginx("edge/nginx.conf");
-    }
-}
-
-// proves S2.8, S3.7-S3.12
-#[test]
-fn kubernetes_validates_and_kustomize_builds() {
-    let kubectl = kept::find("kubectl", "kubernetes-client");
-    for (stack, environment) in [
-        ("jobsprint", "production"),
-        ("roastify", "production"),
-        ("companion", "datacentre"),
-        ("companion", "hybrid"),
-        ("jamdung", "staging"),
-        ("jobgraph", "dev"),
-    ] {
-        let bench = Bench::render(stack, environment, Target::Kubernetes);
-        let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
-        std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
-        run(Python::get().command("python").args(["-c", bench::VALIDATE]).arg(bench.path("whole.yaml")));
-    }
-}
-
-#[test]
-fn helm_lints_and_renders_the_chart_like_the_plain_files() {
-    for (stack, environment) in [
-        ("jobsprint", "production"),
-        ("roastify", "production"),
-        ("companion", "datacentre"),
-        ("companion", "hybrid"),
-        ("jamdung", "staging"),
-        ("jobgraph", "dev"),
-    ] {
-        let bench = Bench::render(stack, environment, Target::Kubernetes);
-        let kubectl = kept::find("kubectl", "kubernetes-client");
-        let whole = run(std::process::Command::new(&kubectl).arg("kustomize").arg(bench.folder()));
-        std::fs::write(bench.path("whole.yaml"), whole + "\n").expect("written");
-        let paths = ["chart", "helm.yaml", "whole.yaml"].map(|name| bench.path(name));
-        run(Python::get().command("python").args(["-c", bench::HELM]).args(paths));
-        run(Python::get().command("python").args(["-c", bench::VALIDATE]).arg(bench.path("helm.yaml")));
     }
 }
 
@@ -229,7 +192,7 @@ fn promtool_reads_configuration_rules_and_panels() {
     for (stack, environment) in cases {
         let bench = Bench::render(stack, environment, Target::Prometheus);
         // Debian's is built without Kubernetes: what finds pods is taken out, what is done with them is checked
-        run(Python::get().command("python").args(["-c", bench::WITHOUT_PODS]).arg(bench.path("prometheus.yml")));
+        bench::without_pods(&bench.path("prometheus.yml"));
         run(std::process::Command::new(&promtool)
             .args(["check", "config", "--lint-fatal"])
             .arg(bench.path("prometheus.yml")));

@@ -27,7 +27,10 @@ impl Addresses for Cluster<'_> {
             Kind::Cache => {
                 let cache = stack.caches.get(&need.name)?;
                 let ours = || {
-                    let after = Part::Text(format!("@{name}:6379/0"));
+                    // any member of a cluster tells of the others, and such a cluster has one database
+                    let server =
+                        if cache.shards > 1 { format!("@{name}-leader:6379") } else { format!("@{name}:6379/0") };
+                    let after = Part::Text(server);
                     vec![Part::Text("redis://:".to_owned()), key(&format!("{name}-auth"), "password"), after]
                 };
                 Some(url(&cache.url).unwrap_or_else(ours))

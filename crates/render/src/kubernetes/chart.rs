@@ -18,6 +18,10 @@ pub(crate) enum Form<'i> {
     },
 }
 
+/// Keys that become the lines of a template's condition.
+const WHEN: &str = "<<<if";
+const END: &str = "<<<end";
+
 /// Stands around a template's expression until the YAML is text.
 const OPEN: &str = "<<<";
 const CLOSE: &str = ">>>";
@@ -71,7 +75,7 @@ impl Form<'_> {
     pub(crate) fn tag(&self) -> String {
         match self {
             Form::Plain(input) => label(input.tag()),
-            Form::Chart { .. } => expression(".Chart.AppVersion | trunc 63"),
+            Form::Chart { .. } => expression(".Values.image.tag | default .Chart.AppVersion | trunc 63 | quote"),
         }
     }
 
@@ -96,46 +100,48 @@ impl Form<'_> {
         super::namespace_name(self.input())
     }
 
-    /// A name that is new with each release.
+    /// A name that is new with each release, of at most 63 characters.
     pub(crate) fn once(&self, name: &str) -> String {
         match self {
             Form::Plain(input) => {
-                format!("{name}-{}", label(input.tag()).to_ascii_lowercase().replace(['.', '_'], "-"))
+                let tag = label(input.tag()).to_ascii_lowercase().replace(['.', '_'], "-");
+                let whole: String = format!("{name}-{tag}").chars().take(63).collect();
+                whole.trim_end_matches('-').to_owned()
             }
             Form::Chart { .. } => format!("{name}-{}", expression(".Release.Revision")),
         }
     }
 
-    /// Metadata of what runs before an upgrade, and after the first install.
+    /// Metadata of what runs before an upgrade. At the first install there is nothing yet to run before: it runs beside
+    /// the others, which are not ready until it is done.
     pub(crate) fn hooked(&self, mut meta: Value) -> Value {
         if matches!(self, Form::Chart { .. }) {
+            meta[WHEN] = ".Release.IsUpgrade".into();
             meta["annotations"] = json!({
-                "helm.sh/hook": "post-install,pre-upgrade",
+                "helm.sh/hook": "pre-upgrade",
                 "helm.sh/hook-delete-policy": "before-hook-creation",
             });
+            meta[END] = "".into();
         }
         meta
     }
 }
 
 /// A text as the value of a label: at most 63 characters of a few kinds.
-fn label(text: &str) -> String {
+pub(crate) fn label(text: &str) -> String {
     let plain: String =
         text.chars().map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' }).take(63).collect();
     plain.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned()
 }
 
-/// `Chart.yaml`, `values.yaml`, the templates.
-pub(crate) fn render(input: &Input, problems: &mut Problems) -> Vec<File> {
+/// `Chart.yaml`, `values.yaml`, the templates. What is wrong with them is wrong with the plain files, which say it.
+pub(crate) fn render(input: &Input) -> Vec<File> {
     let scene = Scene::new(input, Form::Chart { input, values: RefCell::default() });
-    let sheets = super::sheets(&scene, problems);
-    let mut files: Vec<File> = sheets
-        .iter()
-        .map(|(name, about, documents)| {
-            let text = templated(&yaml::documents(documents));
-            File::new(format!("chart/templates/{name}.yaml"), about, &text)
-        })
-        .collect();
+    let mut files = Vec::new();
+    super::sheets(&scene, &mut Problems::new(), &mut |(name, about, documents)| {
+        let text = templated(&yaml::documents(&documents));
+        files.push(File::new(format!("chart/templates/{name}.yaml"), &about, &text));
+    });
     let stack = &input.resolved.stack;
     let version = stack.version.clone().filter(|version| is_semantic(version)).unwrap_or_else(|| "0.1.0".to_owned());
     let chart = json!({
@@ -185,20 +191,31 @@ fn put(map: &mut Map<String, Value>, at: &str, value: Value) {
     }
 }
 
-/// Puts the expressions in: a scalar that is one expression loses its quotes.
+/// Puts the expressions in: a scalar that is one expression loses its quotes, a condition becomes a line of its own.
 fn templated(text: &str) -> String {
-    let mut whole = String::with_capacity(text.len());
+    let mut whole = String::with_capacity(text.len() + text.len() / 8);
     for line in text.lines() {
         if !line.contains(OPEN) && !line.contains("{{") {
             whole.push_str(line);
             whole.push('\n');
             continue;
         }
+        if let Some((_, condition)) = line.split_once("<<<if: ") {
+            whole.push_str("{{- if ");
+            whole.push_str(condition);
+            whole.push_str(" }}\n");
+            continue;
+        }
+        if line.contains("<<<end: ") {
+            whole.push_str("{{- end }}\n");
+            continue;
+        }
         // braces of the application's own are no template
         let mut line = line.replace("{{", "{{ `{{` }}");
-        for quote in ['"', '\''] {
-            line = line.replace(&format!("{quote}{OPEN}"), OPEN);
-            line = line.replace(&format!("{CLOSE}{quote}"), CLOSE);
+        for quote in ["\"", "'"] {
+            if line.contains(quote) {
+                line = line.replace(&[quote, OPEN].concat(), OPEN).replace(&[CLOSE, quote].concat(), CLOSE);
+            }
         }
         whole.push_str(&line.replace(OPEN, "{{ ").replace(CLOSE, " }}"));
         whole.push('\n');

@@ -31,11 +31,8 @@ fn cron(scene: &Scene<'_>, program: &Program<'_>, schedule: &Schedule, overlap: 
         "spec": {
             "schedule": schedule.cron,
             "timeZone": schedule.time_zone,
-            "concurrencyPolicy": match overlap {
-                Overlap::Skip => "Forbid",
-                Overlap::Queue => "Allow",
-                Overlap::Replace => "Replace",
-            },
+            // one that waits for the last is refused before: there is no word for it
+            "concurrencyPolicy": if overlap == Overlap::Replace { "Replace" } else { "Forbid" },
             "startingDeadlineSeconds": 300,
             "successfulJobsHistoryLimit": 3,
             "failedJobsHistoryLimit": 5,
@@ -53,14 +50,13 @@ fn run(scene: &Scene<'_>, program: &Program<'_>, at: &str, retries: u32, timeout
     let (_, source) = program.source();
     let mut spec = pod::spec(scene, program.name.as_str(), source, &[pod::container(scene, program, at)]);
     spec["restartPolicy"] = "Never".into();
+    spec["topologySpreadConstraints"] = Value::Null;
+    // of each try: a limit of the Job would be one of all tries together
+    spec["activeDeadlineSeconds"] = timeout.map(|timeout| timeout.0.as_secs().max(1)).into();
     json!({
         "backoffLimit": retries,
-        "activeDeadlineSeconds": timeout.map(|timeout| timeout.0.as_secs()),
         "ttlSecondsAfterFinished": 86400,
-        "template": {
-            "metadata": { "labels": labels::all(scene, program.kind.as_str(), program.name.as_str()) },
-            "spec": spec,
-        },
+        "template": { "metadata": pod::meta(scene, program.kind.as_str(), program.name.as_str()), "spec": spec },
     })
 }
 
@@ -132,11 +128,11 @@ fn migration(
         "kind": "Job",
         "metadata": scene.form.hooked(labels::meta(scene, "migrate", &name, &scene.form.once(&name))),
         "spec": {
-            "# the database may still be starting: three tries, each later than the last": null,
-            "backoffLimit": 3,
+            "# the database may still be starting: each try comes later than the last, ten minutes in all": null,
+            "backoffLimit": 6,
             "activeDeadlineSeconds": 3600,
             "ttlSecondsAfterFinished": 604_800,
-            "template": { "metadata": { "labels": labels::all(scene, "migrate", &name) }, "spec": spec },
+            "template": { "metadata": pod::meta(scene, "migrate", &name), "spec": spec },
         },
     });
     let documents = vec![pod::account(scene, "migrate", &name), policy::migration(scene, database, &name), job];

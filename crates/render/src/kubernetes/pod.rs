@@ -114,6 +114,12 @@ pub(crate) fn container(scene: &Scene<'_>, program: &Program<'_>, at: &str) -> V
     })
 }
 
+/// Metadata of pods that read the values of the contract: other values, other pods.
+pub(crate) fn meta(scene: &Scene<'_>, component: &str, name: &str) -> Value {
+    let annotations = scene.contract.as_ref().map(|contract| json!({ "checksum/config": contract }));
+    json!({ "labels": labels::all(scene, component, name), "annotations": annotations })
+}
+
 /// The rest of a pod around its containers.
 pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, containers: &[Value]) -> Value {
     json!({

@@ -1,18 +1,36 @@
 //! Who may talk to whom: nothing by default, then exactly what `needs` and routes say (S2.21).
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
-use stack::{Kind, ResourceName, ResourceRef};
+use stack::{DatabaseEngine, Kind, ResourceName, ResourceRef};
 
 use super::{Scene, addresses, labels};
 use crate::program::Program;
 
-/// Where visitors come from: the namespace of the Gateway's own pods.
-const GATEWAY: &str = "envoy-gateway-system";
+/// Where visitors come from: the namespace of the Gateway's own pods, or of the Ingress controller's.
+fn visitors(scene: &Scene<'_>) -> Value {
+    namespace(if scene.input.options.ingress { "haproxy-controller" } else { "envoy-gateway-system" })
+}
 
-/// Denies everything, then lets every pod ask for names.
+/// Who reads measurements.
+const MONITORING: &str = "monitoring";
+
+/// Denies everything, then lets every pod ask for names, and those who sign certificates see the proof of a name.
 pub(crate) fn default(scene: &Scene<'_>) -> Vec<Value> {
     let meta = |object: &str| labels::meta(scene, "network", "network", object);
-    vec![
+    let proof = json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": meta("allow-certificates"),
+        "spec": {
+            "# pods that cert-manager starts for a moment": null,
+            "podSelector": { "matchLabels": { "acme.cert-manager.io/http01-solver": "true" } },
+            "policyTypes": ["Ingress"],
+            "ingress": [{ "from": [visitors(scene)], "ports": tcp(&[8089]) }],
+        },
+    });
+    let mut policies = vec![
         json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -35,7 +53,9 @@ pub(crate) fn default(scene: &Scene<'_>) -> Vec<Value> {
                 }],
             },
         }),
-    ]
+    ];
+    policies.extend((!scene.input.resolved.stack.routes.is_empty()).then_some(proof));
+    policies
 }
 
 fn pods(selector: &Value) -> Value {
@@ -57,7 +77,8 @@ fn store(scene: &Scene<'_>, need: &ResourceRef) -> Option<(Value, u16)> {
     match need.kind {
         Kind::Database => {
             let database = stack.databases.get(&need.name)?;
-            database.url.is_none().then(|| (json!({ "cnpg.io/cluster": addresses::cluster(name) }), 5432))
+            let ours = database.url.is_none() && matches!(database.engine, DatabaseEngine::Postgres(_));
+            ours.then(|| (json!({ "cnpg.io/cluster": addresses::cluster(name) }), 5432))
         }
         Kind::Cache => {
             let cache = stack.caches.get(&need.name)?;
@@ -98,31 +119,60 @@ pub(crate) fn program(scene: &Scene<'_>, program: &Program<'_>) -> Value {
     if let Some(port) = program.host.filter(|_| program.kind == Kind::Service).and_then(|(_, service)| service.port) {
         let mut from = users(scene, &program.reference());
         if routed(scene, Kind::Service, program.name) {
-            from.push(namespace(GATEWAY));
+            from.push(visitors(scene));
         }
-        from.push(namespace("monitoring"));
-        ingress.push(json!({ "from": from, "ports": tcp(&[port]) }));
+        if crate::scrape::of(&scene.input.resolved.stack, Kind::Service, program.name).wanted {
+            from.push(namespace(MONITORING));
+        }
+        // an empty list would be everybody
+        ingress.extend((!from.is_empty()).then(|| json!({ "from": from, "ports": tcp(&[port]) })));
     }
     let mut egress = Vec::new();
-    let mut outside = false;
+    let mut outside = BTreeSet::new();
     for need in needs {
         match store(scene, need) {
             Some((selector, port)) => egress.push(json!({ "to": [pods(&selector)], "ports": tcp(&[port]) })),
-            None => outside = true,
+            None => outside.extend(ports(scene, need)),
         }
     }
-    if outside {
-        egress.push(elsewhere());
-    }
+    egress.extend(elsewhere(outside));
     policy(scene, program.kind.as_str(), name, name, &labels::select(scene, name), &ingress, &egress)
 }
 
-/// What lies outside the cluster is reached over TLS or the database's own port, and never by way of private ranges
-/// that belong to machines (169.254.0.0/16 hands out credentials).
-fn elsewhere() -> Value {
-    json!({
-        "to": [{ "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } }],
-        "ports": tcp(&[443, 5432, 5671, 6379]),
+/// Ports of what lies outside the cluster: the one its address names, else those its kind is known by.
+fn ports(scene: &Scene<'_>, need: &ResourceRef) -> Vec<u16> {
+    let stack = &scene.input.resolved.stack;
+    let url = match need.kind {
+        Kind::Database => stack.databases.get(&need.name).and_then(|database| database.url.as_deref()),
+        Kind::Cache => stack.caches.get(&need.name).and_then(|cache| cache.url.as_deref()),
+        Kind::Queue => stack.queues.get(&need.name).and_then(|queue| queue.url.as_deref()),
+        _ => stack.extras.get(need).and_then(|extra| extra.settings.get("url")?.as_str()),
+    };
+    let authority = url.and_then(|url| url.split_once("://")).map(|(_, rest)| rest.split(['/', '?']).next());
+    let named = authority.flatten().and_then(|authority| authority.rsplit_once(':')?.1.parse().ok());
+    match (named, need.kind) {
+        (Some(port), _) => vec![port],
+        (None, Kind::Database) if url.is_none() => Vec::new(),
+        (None, Kind::Database) => vec![5432],
+        (None, Kind::Cache) => vec![6379],
+        (None, Kind::Queue) => vec![5671, 5672],
+        (None, Kind::Mail) => vec![443, 465, 587],
+        (None, _) => vec![443],
+    }
+}
+
+/// What lies outside the cluster, and never by way of the addresses that belong to machines (169.254.0.0/16 hands out
+/// credentials).
+fn elsewhere(ports: impl IntoIterator<Item = u16>) -> Option<Value> {
+    let ports: Vec<u16> = ports.into_iter().collect();
+    (!ports.is_empty()).then(|| {
+        json!({
+            "to": [
+                { "ipBlock": { "cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"] } },
+                { "ipBlock": { "cidr": "::/0", "except": ["fe80::/10"] } },
+            ],
+            "ports": tcp(&ports),
+        })
     })
 }
 
@@ -130,38 +180,48 @@ fn elsewhere() -> Value {
 pub(crate) fn migration(scene: &Scene<'_>, database: &ResourceName, name: &str) -> Value {
     let need = ResourceRef { kind: Kind::Database, name: database.clone() };
     let egress = match store(scene, &need) {
-        Some((selector, port)) => json!({ "to": [pods(&selector)], "ports": tcp(&[port]) }),
-        None => elsewhere(),
+        Some((selector, port)) => Some(json!({ "to": [pods(&selector)], "ports": tcp(&[port]) })),
+        None => elsewhere(ports(scene, &need)),
     };
-    policy(scene, "migrate", name, name, &labels::select(scene, name), &[], &[egress])
+    policy(scene, "migrate", name, name, &labels::select(scene, name), &[], egress.as_slice())
 }
 
 /// A site takes visitors and goes nowhere.
 pub(crate) fn site(scene: &Scene<'_>, name: &str) -> Value {
-    let ingress = json!({ "from": [namespace(GATEWAY)], "ports": tcp(&[8080]) });
+    let ingress = json!({ "from": [visitors(scene)], "ports": tcp(&[8080]) });
     policy(scene, "site", name, name, &labels::select(scene, name), &[ingress], &[])
 }
 
-/// A store takes those who need it, its own peers, its operator and the exporter's reader.
-pub(crate) fn data(
-    scene: &Scene<'_>,
-    need: &ResourceRef,
-    operator: Option<(&str, &[u16])>,
-    peers: &[u16],
-) -> Option<Value> {
+/// Who else than its users speaks with a store, and by which ports.
+#[derive(Default)]
+pub(crate) struct Around<'a> {
+    /// The namespace of its operator.
+    pub(crate) operator: Option<(&'a str, &'a [u16])>,
+    /// Its own members.
+    pub(crate) peers: &'a [u16],
+    /// Whether its members speak with the cluster's API and with an object store.
+    pub(crate) asks_outside: bool,
+    /// Where it tells what is measured.
+    pub(crate) measured: Option<u16>,
+}
+
+/// A store takes those who need it, its own peers, its operator and who reads measurements.
+pub(crate) fn data(scene: &Scene<'_>, need: &ResourceRef, around: &Around<'_>) -> Option<Value> {
     let (selector, port) = store(scene, need)?;
     let mut ingress = Vec::new();
     let users = users(scene, need);
     if !users.is_empty() {
         ingress.push(json!({ "from": users, "ports": tcp(&[port]) }));
     }
-    ingress.push(json!({ "from": [pods(&selector)], "ports": tcp(peers) }));
-    let mut egress = vec![json!({ "to": [pods(&selector)], "ports": tcp(peers) })];
-    if let Some((space, ports)) = operator {
+    ingress.push(json!({ "from": [pods(&selector)], "ports": tcp(around.peers) }));
+    let mut egress = vec![json!({ "to": [pods(&selector)], "ports": tcp(around.peers) })];
+    if let Some((space, ports)) = around.operator {
         ingress.push(json!({ "from": [namespace(space)], "ports": tcp(ports) }));
-        // instances speak with the cluster's API and with the object store of backups
+    }
+    if around.asks_outside {
         egress.push(json!({ "ports": tcp(&[443, 6443]) }));
     }
+    ingress.extend(around.measured.map(|port| json!({ "from": [namespace(MONITORING)], "ports": tcp(&[port]) })));
     let object = format!("{}-{}", need.kind, need.name);
     Some(policy(scene, need.kind.as_str(), need.name.as_str(), &object, &selector, &ingress, &egress))
 }

@@ -58,7 +58,7 @@ fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
             "allowedRoutes": { "namespaces": { "from": "Same" } },
         }));
     }
-    let documents = vec![
+    let mut documents = vec![
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
             "kind": "GatewayClass",
@@ -72,17 +72,6 @@ fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
             "spec": { "gatewayClassName": scene.form.class(), "listeners": listeners },
         }),
         json!({
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "HTTPRoute",
-            "metadata": labels::meta(scene, "gateway", "gateway", "to-https"),
-            "spec": {
-                "parentRefs": [{ "name": app, "sectionName": "http" }],
-                "rules": [{ "filters": [{
-                    "type": "RequestRedirect", "requestRedirect": { "scheme": "https", "statusCode": 301 },
-                }] }],
-            },
-        }),
-        json!({
             "apiVersion": "gateway.envoyproxy.io/v1alpha1",
             "kind": "ClientTrafficPolicy",
             "metadata": labels::meta(scene, "gateway", "gateway", app),
@@ -91,14 +80,39 @@ fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
                 "tls": { "minVersion": "1.2" },
                 "# the client's address is counted back over this many proxies and no further (S4.P10)": null,
                 "clientIPDetection": { "xForwardedFor": { "numTrustedHops": hops(scene) } },
+                "headers": { "lateResponseHeaders": {
+                    "# of every answer, unless the application sets its own (S4.P9)": null,
+                    "addIfAbsent": headers(),
+                } },
             },
         }),
     ];
+    documents.extend(to_https(scene, routes));
     (
         "gateway".to_owned(),
         "The way in, kept by Envoy Gateway, with certificates by cert-manager.".to_owned(),
         documents,
     )
+}
+
+/// What comes by plain HTTP is sent to TLS, for names that have a certificate.
+fn to_https(scene: &Scene<'_>, routes: &[Route]) -> Option<Value> {
+    let hosts: Vec<&str> = routes.iter().flat_map(names).filter(|host| *host != "*").collect();
+    let any = hosts.len() < routes.iter().flat_map(names).count();
+    (!hosts.is_empty()).then(|| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": labels::meta(scene, "gateway", "gateway", "to-https"),
+            "spec": {
+                "parentRefs": [{ "name": scene.input.resolved.stack.app.as_str(), "sectionName": "http" }],
+                "hostnames": any.then_some(hosts),
+                "rules": [{ "filters": [{
+                    "type": "RequestRedirect", "requestRedirect": { "scheme": "https", "statusCode": 301 },
+                }] }],
+            },
+        })
+    })
 }
 
 fn hops(scene: &Scene<'_>) -> Value {
@@ -107,37 +121,36 @@ fn hops(scene: &Scene<'_>) -> Value {
     said.unwrap_or_else(|| usize::from(!scene.input.resolved.environment.trusted_proxies.is_empty()).into())
 }
 
-/// Headers of every answer unless the application sets its own (S4.P9).
 fn headers() -> Value {
-    json!({
-        "type": "ResponseHeaderModifier",
-        "responseHeaderModifier": { "set": [
-            { "name": "Strict-Transport-Security", "value": "max-age=31536000" },
-            { "name": "X-Content-Type-Options", "value": "nosniff" },
-            { "name": "X-Frame-Options", "value": "SAMEORIGIN" },
-            { "name": "Referrer-Policy", "value": "strict-origin-when-cross-origin" },
-        ] },
-    })
+    json!([
+        { "name": "Strict-Transport-Security", "value": "max-age=31536000" },
+        { "name": "X-Content-Type-Options", "value": "nosniff" },
+        { "name": "X-Frame-Options", "value": "SAMEORIGIN" },
+        { "name": "Referrer-Policy", "value": "strict-origin-when-cross-origin" },
+    ])
 }
 
 fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
     let app = scene.input.resolved.stack.app.as_str();
-    let rules: Vec<Value> = route
-        .paths
-        .iter()
-        .filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site))
-        .map(|path| {
-            let mut filters = vec![headers()];
-            if path.strip && path.path != "/" {
-                filters.push(json!({
-                    "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" } },
-                }));
-            }
-            json!({
-                "name": rule(path),
-                "matches": [{ "path": { "type": "PathPrefix", "value": path.path } }],
-                "filters": filters,
-                "backendRefs": [{ "name": path.to.name.as_str(), "port": 80 }],
+    let answered = route.paths.iter().filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site));
+    let rules: Vec<Value> = answered
+        .flat_map(|path| {
+            let rewrite = json!([{
+                "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" } },
+            }]);
+            let strips = path.strip && path.path != "/";
+            rules(path).into_iter().map(move |(name, upgrade)| {
+                json!({
+                    "name": name,
+                    "matches": [{
+                        "path": { "type": "PathPrefix", "value": path.path },
+                        "headers": upgrade.then(|| json!([{ "name": "Upgrade", "value": "websocket" }])),
+                    }],
+                    "filters": strips.then(|| rewrite.clone()),
+                    "backendRefs": [{ "name": path.to.name.as_str(), "port": 80 }],
+                    "# no limit of its own: downloads and streams take their time, and silence ends them after five minutes": null,
+                    "timeouts": { "request": "0s" },
+                })
             })
         })
         .collect();
@@ -152,6 +165,14 @@ fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
             "rules": rules,
         },
     })
+}
+
+/// Names of a path's rules, and which of them is for connections that become WebSockets. A body that is measured must be
+/// whole before it goes on, which what is sent over a WebSocket never is: there they have a rule of their own.
+fn rules(path: &PathRoute) -> Vec<(String, bool)> {
+    let name = rule(path);
+    let upgrade = (path.max_body.is_some() && path.websocket).then(|| (format!("{name}-upgrade"), true));
+    upgrade.into_iter().chain([(name, false)]).collect()
 }
 
 /// Name of a path's rule.
@@ -178,8 +199,9 @@ fn redirect(scene: &Scene<'_>, route: &Route) -> Value {
     })
 }
 
-fn target(route: &Route, path: &PathRoute) -> Value {
-    json!([{ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": object(&route.host), "sectionName": rule(path) }])
+fn targets(route: &Route, rules: impl IntoIterator<Item = (String, bool)>) -> Value {
+    let target = |(rule, _)| json!({ "group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": object(&route.host), "sectionName": rule });
+    rules.into_iter().map(target).collect()
 }
 
 /// Origins are answered one at a time, with credentials (T4).
@@ -199,7 +221,7 @@ fn cors(scene: &Scene<'_>, route: &Route, path: &PathRoute, problems: &mut Probl
         "kind": "SecurityPolicy",
         "metadata": labels::meta(scene, "route", "route", &format!("{}-{}", object(&route.host), rule(path))),
         "spec": {
-            "targetRefs": target(route, path),
+            "targetRefs": targets(route, rules(path)),
             "cors": {
                 "allowOrigins": origins,
                 "allowCredentials": true,
@@ -212,7 +234,7 @@ fn cors(scene: &Scene<'_>, route: &Route, path: &PathRoute, problems: &mut Probl
 }
 
 /// Limits and stickiness.
-fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Option<Value> {
+fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Vec<Value> {
     let limit = path.limit.as_ref().map(|limit| {
         let seconds = u64::from(limit.period) / 1000;
         let (requests, unit) = match seconds {
@@ -229,17 +251,29 @@ fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Option<Value> 
     let sticky = path.sticky.then(|| {
         json!({ "type": "ConsistentHash", "consistentHash": { "type": "Cookie", "cookie": { "name": "slipway", "ttl": "24h" } } })
     });
-    (limit.is_some() || sticky.is_some()).then(|| {
-        json!({
-            "apiVersion": "gateway.envoyproxy.io/v1alpha1",
-            "kind": "BackendTrafficPolicy",
-            "metadata": labels::meta(scene, "route", "route", &format!("{}-{}", object(&route.host), rule(path))),
-            "spec": { "targetRefs": target(route, path), "rateLimit": limit, "loadBalancer": sticky },
+    let buffer = path.max_body.map(|size| json!({ "limit": size.to_string() }));
+    let name = format!("{}-{}", object(&route.host), rule(path));
+    let policy = |(rule, upgrade): (String, bool)| {
+        let buffer = buffer.as_ref().filter(|_| !upgrade);
+        let name = if upgrade { format!("{name}-upgrade") } else { name.clone() };
+        (limit.is_some() || sticky.is_some() || buffer.is_some()).then(|| {
+            json!({
+                "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+                "kind": "BackendTrafficPolicy",
+                "metadata": labels::meta(scene, "route", "route", &name),
+                "spec": {
+                    "targetRefs": targets(route, [(rule, upgrade)]),
+                    "rateLimit": limit,
+                    "loadBalancer": sticky,
+                    "requestBuffer": buffer,
+                },
+            })
         })
-    })
+    };
+    rules(path).into_iter().filter_map(policy).collect()
 }
 
-/// One Ingress for all names. It carries no limits, origins or stickiness: those are each controller's own words.
+/// One Ingress for all names. It carries no limits, origins, sizes or stickiness: those are each controller's own words.
 fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Sheet {
     let app = scene.input.resolved.stack.app.as_str();
     for route in routes {
@@ -249,6 +283,7 @@ fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Shee
                 ("cors", path.cors.is_some()),
                 ("sticky", path.sticky),
                 ("strip", path.strip),
+                ("max_body", path.max_body.is_some()),
             ];
             for (key, _) in lost.into_iter().filter(|(_, lost)| *lost) {
                 let key = format!("route.\"{}\".\"{}\".{key}", route.host, path.path);

@@ -15,7 +15,7 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, service: &Service) -
         documents.push(balanced(scene, "service", text, "http"));
     }
     documents.extend(scaler(scene, text, &service.size, &at));
-    documents.extend(budget(scene, "service", text, service.size.replicas.min));
+    documents.extend(budget(scene, "service", text, &labels::select(scene, text), service.size.replicas.min));
     documents.push(policy::program(scene, &program));
     documents.extend(monitor(scene, name, service));
     (format!("service-{name}"), format!("The service {name}."), documents)
@@ -28,6 +28,9 @@ fn scales(size: &Size) -> bool {
 fn deployment(scene: &Scene<'_>, program: &Program<'_>, service: &Service, at: &str) -> Value {
     let name = program.name.as_str();
     let mut container = pod::container(scene, program, at);
+    if scales(&service.size) {
+        asked(&mut container, &service.size);
+    }
     if let Some(port) = service.port {
         container["ports"] = json!([{ "name": "http", "containerPort": port }]);
         probes(&mut container, service);
@@ -50,12 +53,22 @@ fn deployment(scene: &Scene<'_>, program: &Program<'_>, service: &Service, at: &
             "progressDeadlineSeconds": service.start.0.as_secs() + 240,
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": 0 } },
             "selector": { "matchLabels": labels::select(scene, name) },
-            "template": {
-                "metadata": { "labels": labels::all(scene, "service", name) },
-                "spec": spec,
-            },
+            "template": { "metadata": pod::meta(scene, "service", name), "spec": spec },
         },
     })
+}
+
+/// What the autoscaler measures by: percent of what is asked for, so something must be.
+fn asked(container: &mut Value, size: &Size) {
+    let scale = size.scale_at.as_ref();
+    let by_memory = scale.and_then(|scale| scale.memory).is_some();
+    let by_cpu = !by_memory || scale.and_then(|scale| scale.cpu).is_some();
+    for (name, wanted, amount) in [("cpu", by_cpu, "100m"), ("memory", by_memory, "128Mi")] {
+        let known = container["resources"]["requests"].get(name).is_some();
+        if wanted && !known {
+            container["resources"]["requests"][name] = amount.into();
+        }
+    }
 }
 
 fn probes(container: &mut Value, service: &Service) {
@@ -79,7 +92,7 @@ fn probes(container: &mut Value, service: &Service) {
     let ready = service.ready.as_deref().or(path);
     let (every, timeout, up, down) =
         health.map_or((10, 2, 1, 3), |h| (seconds(h.every), seconds(h.timeout), h.up, u64::from(h.down)));
-    container["startupProbe"] = probe(path, 2, timeout, 1, (seconds(service.start) / 2).max(1));
+    container["startupProbe"] = probe(path, 2, timeout, 1, seconds(service.start).div_ceil(2));
     container["livenessProbe"] = probe(path, every, timeout, 1, down);
     container["readinessProbe"] = probe(ready, every.min(5), timeout.min(5), up, down);
 }
@@ -130,7 +143,7 @@ fn scaler(scene: &Scene<'_>, name: &str, size: &Size, at: &str) -> Option<Value>
 }
 
 /// At most one replica is taken away at a time, when there are several.
-pub(crate) fn budget(scene: &Scene<'_>, component: &str, name: &str, replicas: u32) -> Option<Value> {
+pub(crate) fn budget(scene: &Scene<'_>, component: &str, name: &str, pods: &Value, replicas: u32) -> Option<Value> {
     (replicas > 1).then(|| {
         json!({
             "apiVersion": "policy/v1",
@@ -139,7 +152,7 @@ pub(crate) fn budget(scene: &Scene<'_>, component: &str, name: &str, replicas: u
             "spec": {
                 "maxUnavailable": 1,
                 "unhealthyPodEvictionPolicy": "AlwaysAllow",
-                "selector": { "matchLabels": labels::select(scene, name) },
+                "selector": { "matchLabels": pods },
             },
         })
     })

@@ -17,7 +17,7 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, _site: &Site) -> She
         "image": scene.form.image(text),
         "imagePullPolicy": "IfNotPresent",
         "ports": [{ "name": "http", "containerPort": 8080 }],
-        "startupProbe": ask,
+        "startupProbe": { "httpGet": { "path": "/", "port": "http" }, "periodSeconds": 1, "failureThreshold": 30 },
         "livenessProbe": ask,
         "readinessProbe": ask,
         "resources": { "requests": { "cpu": "50m", "memory": "64Mi" }, "limits": { "cpu": "500m", "memory": "128Mi" } },
@@ -41,7 +41,7 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, _site: &Site) -> She
     });
     let mut documents =
         vec![pod::account(scene, "site", text), deployment, service::balanced(scene, "site", text, "http")];
-    documents.extend(service::budget(scene, "site", text, 2));
+    documents.extend(service::budget(scene, "site", text, &labels::select(scene, text), 2));
     documents.push(policy::site(scene, text));
     (format!("site-{name}"), format!("The site {name}."), documents)
 }

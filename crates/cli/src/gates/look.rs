@@ -121,6 +121,6 @@ fn backups(reach: &Reach, rule: &AlarmRule) -> Result<String, String> {
     }
     let Some(oldest) = oldest else { return Ok("there is no database".to_owned()) };
     let age = SystemTime::now().duration_since(oldest).unwrap_or_default().as_secs_f64();
-    let said = format!("the oldest of the newest is {} old", ago(age));
+    let said = format!("{} old", ago(age));
     if rule.comparison.holds(age * 1000.0, rule.limit) { Ok(said) } else { Err(said) }
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 const GRACE: Duration = Duration::from_secs(3);
 
 /// How many times as long as the slowest of those that answered they have at least: all may be far away.
-const SLOWER: u32 = 3;
+const SLOWER: u32 = 2;
 
 /// Asks all of `asks` at the same time and returns what they answered, in order. `None`: at least half of the others
 /// `are_good` and this one was silent for [`GRACE`] since the last of them. While fewer are good, or they still come in,
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(patience(1, 3, seconds(1)), None, "most are silent");
         assert_eq!(patience(2, 3, Duration::from_millis(200)), Some(seconds(3)));
         assert_eq!(patience(1, 2, seconds(0)), Some(seconds(3)));
-        assert_eq!(patience(19, 20, seconds(4)), Some(seconds(12)), "all are far away");
+        assert_eq!(patience(19, 20, seconds(4)), Some(seconds(8)), "all are far away");
     }
 
     #[tokio::test]

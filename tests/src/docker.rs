@@ -1,6 +1,7 @@
 //! A container engine of a story's own: a real Docker daemon in a temporary folder, with images made on this machine.
 
 use std::{
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -42,6 +43,8 @@ impl Docker {
             .arg(path("pid"))
             .args(["--host", &format!("unix://{}", path("s").display()), "--bridge", &bridge])
             .args(["--iptables=false", "--ip-masq=false", "--ip-forward=false"])
+            // the networks of hosts, on which an image store of a story may be
+            .args(["--insecure-registry", "10.128.0.0/10"])
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)
@@ -90,10 +93,15 @@ impl Docker {
         names
     }
 
+    /// Lets a command find this engine.
+    pub fn reach(&self, command: &mut Command) {
+        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.folder.path().join("config"));
+    }
+
     /// `slipway ARGS` of a story, with this engine.
     pub fn slipway(&self, story: &Story, arguments: &[&str]) -> Outcome {
         let mut command = story.command(arguments);
-        command.env("DOCKER_HOST", self.host()).env("DOCKER_CONFIG", self.folder.path().join("config"));
+        self.reach(&mut command);
         finish(command)
     }
 
@@ -130,9 +138,14 @@ pub struct ImageStore {
 impl ImageStore {
     /// Starts it. Needs the package `docker-registry`.
     pub fn start() -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// Starts it at an address of this machine, where others reach it.
+    pub fn start_at(address: Ipv4Addr) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let address = format!("127.0.0.1:{}", free_port());
+        let address = format!("{address}:{}", free_port());
         // bcrypt of the password
         let hash = "$2b$05$abcdefghijklmnopqrstuutHR3lsNaqBpRzCnJGGOO3BKD67dHxtu";
         std::fs::write(path("users"), format!("pilot:{hash}\n")).expect("a file");

@@ -20,7 +20,7 @@ use std::{
 
 use machine::Machine;
 
-use crate::{Outcome, Story, project::finish};
+use crate::{Docker, Outcome, Story, project::finish};
 
 /// How long a machine may take until its sshd answers; it takes half a second when nothing else runs.
 const BOOT: Duration = Duration::from_mins(1);
@@ -33,6 +33,17 @@ pub struct Hosts {
     _lock: File,
     network: Network,
     machines: Vec<Host>,
+    kind: Kind,
+}
+
+/// What hosts are besides machines with a systemd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// With container engines, and leave to run them.
+    Engines,
+    /// With a kernel of their own.
+    Kernel,
 }
 
 #[derive(Debug)]
@@ -55,9 +66,28 @@ impl Hosts {
     /// Starts this many hosts. Needs root, and the packages `systemd-container`, `debootstrap`, `iproute2`, `iptables`
     /// and `openssh-client`; the first time on a machine it takes a minute to make their Debian.
     pub fn start(number: usize) -> Self {
+        Self::start_on(number, Kind::Plain)
+    }
+
+    /// The same with a real Docker engine on each, and a RabbitMQ server that is installed.
+    pub fn start_with_engines(number: usize) -> Self {
+        Self::start_on(number, Kind::Engines)
+    }
+
+    /// The same with a kernel of its own for each (User-Mode Linux), whose control groups are of version 2 whatever those
+    /// of this machine are. Needs the package `user-mode-linux`. They are entered by SSH only, and cannot be slowed.
+    pub fn start_with_kernels(number: usize) -> Self {
+        Self::start_on(number, Kind::Kernel)
+    }
+
+    fn start_on(number: usize, kind: Kind) -> Self {
         let root = rustix::process::geteuid().is_root();
         assert!(root, "the host stories start machines of their own and need root");
-        let debian = debian::debian();
+        let debian = debian::debian().display().to_string();
+        let system = match kind {
+            Kind::Engines => format!("{}:{debian}", debian::engines().display()),
+            Kind::Plain | Kind::Kernel => debian,
+        };
         sweep();
         let folder = debian::FOLDER.to_owned() + &format!("/story-{:08x}", rand::random::<u32>());
         let folder = PathBuf::from(folder);
@@ -65,20 +95,20 @@ impl Hosts {
         let lock = File::create(folder.join("lock")).expect("a lock");
         lock.try_lock().expect("a lock of our own");
         let network = Network::lay(&folder);
-        let mut hosts = Self { folder, _lock: lock, network, machines: Vec::new() };
+        let mut hosts = Self { folder, _lock: lock, network, machines: Vec::new(), kind };
         hosts.make_key();
         for index in 0..number {
-            let host = hosts.make(index, &debian);
+            let host = hosts.make(index, &system);
             hosts.machines.push(host);
         }
         // they boot at the same time
         for index in 0..number {
             hosts.switch_on(index);
         }
+        hosts.write_ssh();
         for index in 0..number {
             hosts.wait_for_ssh(index);
         }
-        hosts.write_ssh();
         hosts
     }
 
@@ -102,6 +132,16 @@ impl Hosts {
         self.machines[index].address
     }
 
+    /// This machine's own address on their network.
+    pub fn gateway(&self) -> Ipv4Addr {
+        self.network.address(1)
+    }
+
+    /// A program of this machine that is to run in the network of a host.
+    pub fn in_network(&self, index: usize) -> Command {
+        self.enter(index, &["--net"])
+    }
+
     /// A host's files as this machine sees them, below a folder.
     pub fn root(&self, index: usize) -> &Path {
         &self.machines[index].root
@@ -122,8 +162,23 @@ impl Hosts {
         finish(command)
     }
 
-    /// Runs a shell script as root on a host, without SSH.
+    /// The same with a container engine beside the story's project.
+    pub fn slipway_with(&self, docker: &Docker, story: &Story, arguments: &[&str]) -> Outcome {
+        let mut command = story.command(arguments);
+        self.reach(&mut command);
+        docker.reach(&mut command);
+        finish(command)
+    }
+
+    /// Runs a shell script as root on a host, without SSH where there is another way.
     pub fn run(&self, index: usize, script: &str) -> Outcome {
+        if self.kind == Kind::Kernel {
+            let mut command = Command::new("ssh");
+            self.reach(&mut command);
+            command.args(["-o", "BatchMode=yes", &format!("root@{}", self.machines[index].address), script]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            return finish(command);
+        }
         let mut command = self.enter(index, &["--all"]);
         command.args(["sh", "-c", script]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         finish(command)
@@ -202,6 +257,7 @@ impl Hosts {
 
     fn enter(&self, index: usize, namespaces: &[&str]) -> Command {
         let leader = self.machines[index].machine.as_ref().expect("the host is on").leader;
+        let leader = leader.expect("a host with a kernel of its own is entered by SSH");
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(leader.to_string()).args(namespaces).arg("--");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -213,7 +269,7 @@ impl Hosts {
         must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "story", "-f"]).arg(key));
     }
 
-    fn make(&self, index: usize, debian: &Path) -> Host {
+    fn make(&self, index: usize, system: &str) -> Host {
         let name = format!("s{:04x}{index}", self.network.number);
         let folder = self.folder.join(&name);
         let root = folder.join("root");
@@ -221,8 +277,7 @@ impl Hosts {
             fs::create_dir_all(folder.join(part)).expect("a folder");
         }
         let layers = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            debian.display(),
+            "lowerdir={system},upperdir={},workdir={}",
             folder.join("upper").display(),
             folder.join("work").display()
         );
@@ -236,6 +291,12 @@ impl Hosts {
         for home in ["root", "home/deploy", "home/guest"] {
             write(&format!("{home}/.ssh/authorized_keys"), &key);
         }
+        if self.kind == Kind::Kernel {
+            let service = "etc/systemd/system/testbed-network.service.d";
+            fs::create_dir_all(root.join(service)).expect("a folder of the host");
+            let cable = "[Service]\nExecStartPre=-/usr/sbin/ip link set vec0 name host0\n";
+            write(&format!("{service}/cable.conf"), cable);
+        }
         let host_key = root.join("etc/ssh/ssh_host_ed25519_key");
         must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", &name, "-f"]).arg(host_key));
         Host { name, address, root, machine: None }
@@ -245,7 +306,10 @@ impl Hosts {
         let bridge = self.network.bridge.clone();
         let log = self.folder.join(format!("console-{index}"));
         let host = &mut self.machines[index];
-        host.machine = Some(Machine::switch_on(&host.name, &host.root, &bridge, &log));
+        host.machine = Some(match self.kind {
+            Kind::Kernel => Machine::boot(&host.cable(), &host.root, &bridge, &log),
+            kind => Machine::switch_on(&host.name, &host.root, &bridge, &log, kind == Kind::Engines),
+        });
     }
 
     fn wait_for_ssh(&self, index: usize) {
@@ -379,8 +443,9 @@ fn clear(folder: &Path) {
     }
     for name in names {
         let _ = fs::remove_dir_all(Path::new("/run/systemd/nspawn/propagate").join(&name));
-        for base in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
-            remove_groups(&Path::new(base).join(format!("slipway-story-{name}")));
+        let below = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+        for base in [PathBuf::from("/sys/fs/cgroup")].into_iter().chain(below) {
+            remove_groups(&base.join(format!("slipway-story-{name}")));
         }
     }
     if let Ok(bridge) = fs::read_to_string(folder.join("bridge")) {

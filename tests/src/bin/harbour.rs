@@ -44,6 +44,10 @@ async fn main() {
         println!("tick of {}", read("marker.txt"));
         return;
     }
+    if std::env::args().nth(1).as_deref() == Some("take") {
+        take_event(&read("marker.txt"));
+        return;
+    }
     println!("harbour {} starts with secret {}", read("marker.txt"), std::env::var("API_SECRET").unwrap_or_default());
     if faults.contains("crash") {
         eprintln!("cannot open the harbour: the pier is gone");
@@ -65,8 +69,10 @@ async fn main() {
         .route("/ships", get(async || told(ships(false).await)))
         .route("/ships/add", get(async || told(ships(true).await)))
         .route("/visits", get(async || told(visits().await)))
-        .route("/letters", get(async || told(letters(false).await)))
-        .route("/letters/add", get(async || told(letters(true).await)))
+        .route("/letters", get(async |Query(of)| told(letters(of, false).await)))
+        .route("/letters/add", get(async |Query(of)| told(letters(of, true).await)))
+        .route("/letters/take", get(async |Query(of)| told(take_letter(of).await)))
+        .route("/bucket", get(async || bucket()))
         .route("/env", get(async || std::env::var("GREETING").unwrap_or_default()))
         .route("/memory", get(async || memory_limit()))
         .route("/neighbour", get(async || neighbour().await))
@@ -155,9 +161,46 @@ async fn ships(add: bool) -> Result<String, Box<dyn std::error::Error + Send + S
     Ok(count.to_string())
 }
 
-/// How many letters the queue `AMQP_URL` holds, one more if asked.
-async fn letters(add: bool) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(stories::amqp::letters(&std::env::var("AMQP_URL")?, add).await?.to_string())
+/// A queue at the broker `AMQP_URL`.
+#[derive(serde::Deserialize)]
+struct Letters {
+    #[serde(default = "Letters::usual")]
+    queue: String,
+}
+
+impl Letters {
+    fn usual() -> String {
+        "letters".to_owned()
+    }
+}
+
+/// How many letters a queue holds, one more if asked.
+async fn letters(of: Letters, add: bool) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(stories::amqp::letters(&std::env::var("AMQP_URL")?, &of.queue, add).await?.to_string())
+}
+
+/// Whether there was a letter to take out of a queue.
+async fn take_letter(of: Letters) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(stories::amqp::take(&std::env::var("AMQP_URL")?, &of.queue).await?.to_string())
+}
+
+/// How the bucket is reached: endpoint, name, key and secret.
+fn bucket() -> String {
+    let names = ["S3_ENDPOINT", "S3_BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"];
+    names.map(|name| std::env::var(name).unwrap_or_default()).join(" ")
+}
+
+/// As a function: leaves a note of its event among the data.
+fn take_event(marker: &str) {
+    let of = |name: &str| std::env::var(name).unwrap_or_default();
+    let inside = std::fs::read_to_string("/proc/1/comm").unwrap_or_default();
+    let note = format!("{} {} by {marker} under {}", of("CE_TYPE"), of("CE_SUBJECT"), inside.trim());
+    println!("took {note}");
+    let path = std::path::Path::new(&of("SLIPWAY_DATA")).join(format!("took-{}", of("CE_ID").replace('/', "-")));
+    if let Err(error) = std::fs::write(&path, note) {
+        eprintln!("cannot write {}: {error}", path.display());
+        std::process::exit(1);
+    }
 }
 
 /// How often this was asked, counted in the cache `REDIS_URL`.

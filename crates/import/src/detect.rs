@@ -55,7 +55,7 @@ pub fn import(path: &Path) -> Result<Imported, ImportError> {
     let (mut terraform, mut manifests): (Vec<File>, Vec<File>) = (Vec::new(), Vec::new());
     for name in names {
         let file = File { text: read(&folder.join(&name))?, name };
-        if ends_with(&file.name, &[".tf"]) {
+        if ends_with(&file.name, &[".tf", ".tfvars"]) {
             terraform.push(file);
         } else if is_manifest(&file) {
             manifests.push(file);
@@ -214,7 +214,7 @@ fn ends_with(name: &str, ends: &[&str]) -> bool {
 /// Whether a name of a folder's file is worth a look.
 fn promising(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    ends_with(&name, &[".yml", ".yaml", ".tf", ".service", ".timer", ".target", ".sh"])
+    ends_with(&name, &[".yml", ".yaml", ".tf", ".tfvars", ".service", ".timer", ".target", ".sh"])
         || name.starts_with(".env")
         || beside::is_dockerfile(path)
         || beside::is_crontab(path)

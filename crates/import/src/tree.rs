@@ -284,7 +284,8 @@ mod tests {
         ] {
             let began = std::time::Instant::now();
             assert!(yaml(&text).is_err(), "{}", &text[..text.len().min(40)]);
-            assert!(began.elapsed() < std::time::Duration::from_secs(10));
+            // far more than it takes, however many others are at work
+            assert!(began.elapsed() < std::time::Duration::from_mins(1));
         }
         assert!(json(&"[".repeat(100_000)).is_err());
         assert!(toml(&format!("a = {}", "[".repeat(100_000))).is_err());

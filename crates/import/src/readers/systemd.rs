@@ -278,7 +278,8 @@ fn on_timer(name: &str, key: &str, value: &str, draft: &mut Draft) -> (Fate, Str
         "OnCalendar" => {
             if let Some((cron, zone)) = calendar::cron(value) {
                 let section = draft.section("job", name);
-                section.set("schedule", cron);
+                // its unit says all that it is given: it takes nothing of a service
+                section.set("dir", ".").set("schedule", cron);
                 if let Some(zone) = zone.filter(|zone| zone != "UTC") {
                     section.set("time_zone", zone);
                 }

@@ -13,7 +13,7 @@ pub(crate) struct Format {
 }
 
 /// The formats that are written and read.
-pub(crate) const FORMATS: [Format; 5] = [
+pub(crate) const FORMATS: [Format; 6] = [
     Format {
         name: "compose",
         targets: &[Target::Compose],
@@ -41,6 +41,13 @@ pub(crate) const FORMATS: [Format; 5] = [
         name: "nginx, beside systemd",
         targets: &[Target::Systemd, Target::Nginx],
         facts: &[Routes, RouteLimits, RouteBodies, RouteRules],
+    },
+    Format {
+        name: "terraform",
+        targets: &[Target::Terraform],
+        facts: &[
+            CloudDatabases, CloudCaches, CloudBuckets, CloudServices, CloudTables, CloudTopics, CloudSearch, CloudNetwork,
+        ],
     },
     Format { name: "ci", targets: &[Target::Ci], facts: &[Environments, Secrets] },
 ];

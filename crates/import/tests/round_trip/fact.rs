@@ -75,15 +75,14 @@ facts! {
     RouteLimits "limits of paths";
     RouteBodies "largest body of paths";
     RouteRules "prefixes that are removed, origins, services whose visitors stay at an instance";
-    CloudDatabases "databases with engine, class, zones, retention, windows, disk and replicas";
-    CloudCaches "caches with engine, class, shards and replicas";
-    CloudBuckets "buckets with name, versions, archive and end";
-    CloudNetwork "address range of the network";
-    CloudZones "zones of the DNS";
-    CloudLogs "groups of logs and how long they are kept";
+    CloudDatabases "rented databases: engine, class, names, retention, windows, disk, replicas, capacity";
+    CloudCaches "rented caches: engine, class, shards, replicas";
+    CloudBuckets "rented buckets: name, versions, when objects move and end";
+    CloudServices "services and their ranges of replicas";
     CloudTables "tables with their keys";
     CloudTopics "topics";
-    CloudSearch "search domains with nodes and classes";
+    CloudSearch "search domains: nodes, masters, classes";
+    CloudNetwork "address range of the network";
 }
 
 /// Both ends of a round trip: names that only the first one knows are not asked of the second.
@@ -92,7 +91,9 @@ pub(crate) struct Scene<'s> {
     pub(crate) target: Target,
     /// The stack that was rendered.
     pub(crate) first: &'s Resolved,
-    /// Every environment of it.
+    /// The stack that came back.
+    pub(crate) back: &'s Resolved,
+    /// Every environment of the first.
     pub(crate) all: &'s [Resolved],
 }
 
@@ -241,12 +242,11 @@ impl Scene<'_> {
             Fact::CloudDatabases
             | Fact::CloudCaches
             | Fact::CloudBuckets
-            | Fact::CloudNetwork
-            | Fact::CloudZones
-            | Fact::CloudLogs
+            | Fact::CloudServices
             | Fact::CloudTables
             | Fact::CloudTopics
-            | Fact::CloudSearch => super::cloud::says(fact, stack),
+            | Fact::CloudSearch
+            | Fact::CloudNetwork => super::cloud::says(fact, &self.first.stack, stack, &self.back.stack),
         }
     }
 

@@ -39,7 +39,7 @@ const VALUES: [&str; 14] = [
     "1e3 # not a comment",
     "$HOME `id` $(id)",
     "\"quoted\" 'single' \\ back",
-    "{{ template }} %{if} ${{",
+    "{{ template }} %{if} $${{",
     "a: b, [c] {d} & *e !f |g >h @i %j",
     " äß✓ ",
     "https://example.com/?a=b&c=d",

@@ -15,8 +15,7 @@ use observe::probe::{Change, Probe, Threshold};
 use tokio::{net::TcpStream, task::AbortHandle};
 
 use crate::{
-    instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT,
-    way::Way,
+    instance::Instance, link, link::Link, registry::Registry, shared::Shared, table::Table, upstream::CONNECT, way::Way,
 };
 
 /// Another host is asked at least so often: a request that goes to one that died waits for a second.

@@ -45,7 +45,7 @@ pub(crate) struct Way {
     address: SocketAddr,
     identity: Arc<Identity>,
     lost: AtomicBool,
-    under_way: Mutex<UnderWay>,
+    lines: Mutex<UnderWay>,
 }
 
 /// Open connections, by number.
@@ -67,8 +67,8 @@ enum Sign {
 
 impl Way {
     pub(crate) fn new(address: SocketAddr, identity: &Arc<Identity>) -> Self {
-        let (lost, under_way) = (AtomicBool::new(false), Mutex::default());
-        Self { address, identity: Arc::clone(identity), lost, under_way }
+        let (lost, lines) = (AtomicBool::new(false), Mutex::default());
+        Self { address, identity: Arc::clone(identity), lost, lines }
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
@@ -175,7 +175,7 @@ impl Way {
     }
 
     fn under_way(&self) -> MutexGuard<'_, UnderWay> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -3,22 +3,69 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::shape::StackShape;
+use crate::{
+    read::extra_keys::EXTRAS,
+    shape::{StackShape, extra},
+};
 
 /// The JSON Schema (draft 7) of a stack file: every key, what it holds and what it means.
 ///
 /// It is a help for editors, and looser than `check`: it cannot see whether references resolve.
 pub fn schema() -> Value {
-    let generator = SchemaSettings::draft07().into_generator();
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let extras: Vec<Value> = EXTRAS.iter().map(|(kind, ..)| extra::shape(*kind, &mut generator).to_value()).collect();
     let mut schema = generator.into_root_schema_for::<StackShape>().to_value();
     without_null(&mut schema);
+    add_extras(&mut schema, extras);
+    add_overlays(&mut schema);
     loosen_overlays(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("slipway.toml"));
     }
     schema
+}
+
+/// Adds the kinds that only some targets can run, before the routes.
+fn add_extras(schema: &mut Value, extras: Vec<Value>) {
+    let mut properties = Map::new();
+    for ((kind, about, _), shape) in EXTRAS.iter().zip(extras) {
+        let name = capital(kind.as_str());
+        let all = json!({ "$ref": format!("{DEFINITIONS}{name}") });
+        let named = json!({ "description": about, "type": "object", "additionalProperties": all });
+        properties.insert(kind.as_str().to_owned(), named);
+        schema["definitions"][name] = shape;
+    }
+    insert_before(&mut schema["properties"], "route", properties);
+}
+
+/// What an environment may say differently: everything but the name, the version and the environments.
+fn add_overlays(schema: &mut Value) {
+    let mut overlays = Map::new();
+    for (key, value) in schema["properties"].as_object().into_iter().flatten() {
+        if !["app", "version", "environment"].contains(&key.as_str()) {
+            overlays.insert(key.clone(), value.clone());
+        }
+    }
+    if let Some(keys) = schema["definitions"]["Environment"]["properties"].as_object_mut() {
+        keys.extend(overlays);
+    }
+}
+
+fn insert_before(properties: &mut Value, place: &str, mut more: Map<String, Value>) {
+    let Value::Object(properties) = properties else { return };
+    for (key, value) in std::mem::take(properties) {
+        if key == place {
+            properties.append(&mut more);
+        }
+        properties.insert(key, value);
+    }
+}
+
+fn capital(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    format!("{}{rest}", first.to_uppercase())
 }
 
 /// TOML has no null: what may be absent is simply not required.

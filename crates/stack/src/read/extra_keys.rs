@@ -20,32 +20,34 @@ pub(crate) enum Form {
 /// A key, its form, and what it says.
 pub(crate) type Key = (&'static str, Form, &'static str);
 
+/// Every extra kind: what it is, and its keys.
+pub(crate) const EXTRAS: [(Kind, &str, &[Key]); 21] = [
+    (Kind::Topic, "Messages that go to many.", &TOPIC),
+    (Kind::Table, "Key-value tables.", &TABLE),
+    (Kind::Search, "Search servers.", &SEARCH),
+    (Kind::Mail, "Domains mails come from.", &MAIL),
+    (Kind::Identity, "Pools of people who sign in.", &IDENTITY),
+    (Kind::Network, "Address ranges and who may reach whom.", &NETWORK),
+    (Kind::Dashboard, "Pages of charts.", &DASHBOARD),
+    (Kind::Waf, "Filters in front of routes.", &WAF),
+    (Kind::Cdn, "Caches near visitors.", &CDN),
+    (Kind::Dns, "Zones, their records and certificates.", &DNS),
+    (Kind::Gateway, "One entry in front of services, with sign-in and limits.", &GATEWAY),
+    (Kind::Log, "Where output goes and how long it stays.", &LOG),
+    (Kind::Scrape, "What a Prometheus reads.", &SCRAPE),
+    (Kind::Key, "Keys that encrypt data at rest.", &KEY),
+    (Kind::Role, "What programs may do at the provider.", &ROLE),
+    (Kind::External, "Services of others that the application calls.", &EXTERNAL),
+    (Kind::Cluster, "How machines become a cluster.", &CLUSTER),
+    (Kind::Audit, "Rules that an account and a system must meet.", &AUDIT),
+    (Kind::Gate, "What must be true before, during or after a deploy.", &GATE),
+    (Kind::Phase, "Stages of a plan over months, with milestones.", &PHASE),
+    (Kind::Price, "What an environment is expected to cost per month.", &PRICE),
+];
+
 /// The keys of an extra kind. Empty for kinds that have a type of their own.
 pub(crate) fn keys(kind: Kind) -> &'static [Key] {
-    match kind {
-        Kind::Topic => &TOPIC,
-        Kind::Table => &TABLE,
-        Kind::Search => &SEARCH,
-        Kind::Mail => &MAIL,
-        Kind::Identity => &IDENTITY,
-        Kind::Network => &NETWORK,
-        Kind::Dashboard => &DASHBOARD,
-        Kind::Waf => &WAF,
-        Kind::Cdn => &CDN,
-        Kind::Dns => &DNS,
-        Kind::Gateway => &GATEWAY,
-        Kind::Log => &LOG,
-        Kind::Scrape => &SCRAPE,
-        Kind::Key => &KEY,
-        Kind::Role => &ROLE,
-        Kind::External => &EXTERNAL,
-        Kind::Cluster => &CLUSTER,
-        Kind::Audit => &AUDIT,
-        Kind::Gate => &GATE,
-        Kind::Phase => &PHASE,
-        Kind::Price => &PRICE,
-        _ => &[],
-    }
+    EXTRAS.iter().find(|(extra, ..)| *extra == kind).map_or(&[], |(_, _, keys)| keys)
 }
 
 const TOPIC: [Key; 7] = [

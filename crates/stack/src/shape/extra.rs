@@ -11,46 +11,6 @@ use crate::{
     read::extra_keys::{Form, Key, keys},
 };
 
-macro_rules! extra {
-    ($($type:ident $kind:ident),*) => {$(
-        pub(crate) struct $type;
-
-        impl JsonSchema for $type {
-            fn schema_name() -> Cow<'static, str> {
-                stringify!($kind).into()
-            }
-
-            fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-                shape(Kind::$kind, generator)
-            }
-        }
-    )*};
-}
-
-extra!(
-    TopicShape Topic,
-    TableShape Table,
-    SearchShape Search,
-    MailShape Mail,
-    IdentityShape Identity,
-    NetworkShape Network,
-    DashboardShape Dashboard,
-    WafShape Waf,
-    CdnShape Cdn,
-    DnsShape Dns,
-    GatewayShape Gateway,
-    LogShape Log,
-    ScrapeShape Scrape,
-    KeyShape Key,
-    RoleShape Role,
-    ExternalShape External,
-    ClusterShape Cluster,
-    AuditShape Audit,
-    GateShape Gate,
-    PhaseShape Phase,
-    PriceShape Price
-);
-
 macro_rules! cloud {
     ($($type:ident $keys:ident $name:literal),*) => {$(
         pub(crate) struct $type;
@@ -73,7 +33,8 @@ cloud!(
     BucketCloudShape BUCKET_CLOUD "BucketCloud"
 );
 
-fn shape(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
+/// The shape of a kind.
+pub(crate) fn shape(kind: Kind, generator: &mut SchemaGenerator) -> Schema {
     table(keys(kind), if kind == Kind::Table { &["key"] } else { &[] }, generator)
 }
 

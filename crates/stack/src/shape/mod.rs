@@ -1,11 +1,12 @@
 //! The stack file's shape as types: nothing is ever read into them, the JSON Schema and the reference are made of them.
 //!
 //! What a key means stands in its doc comment and reaches editors and documentation from there. A test holds these
-//! keys and the keys of the reader to the same set.
+//! keys and the keys of the reader to the same set. Kinds that only some targets can run have one table of keys, in
+//! `read::extra_keys`; what may be laid over in an environment is what the stack itself has. Both are filled in by `schema`.
 #![expect(dead_code, reason = "only the shapes are used: no value of these types is ever made")]
 
 mod environment;
-mod extra;
+pub(crate) mod extra;
 mod form;
 mod program;
 mod route;
@@ -41,48 +42,6 @@ pub(crate) struct StackShape {
     pub(crate) queue: Named<store::QueueShape>,
     /// Object stores.
     pub(crate) bucket: Named<store::BucketShape>,
-    /// Messages that go to many.
-    pub(crate) topic: Named<extra::TopicShape>,
-    /// Key-value tables.
-    pub(crate) table: Named<extra::TableShape>,
-    /// Search servers.
-    pub(crate) search: Named<extra::SearchShape>,
-    /// Domains mails come from.
-    pub(crate) mail: Named<extra::MailShape>,
-    /// Pools of people who sign in.
-    pub(crate) identity: Named<extra::IdentityShape>,
-    /// Address ranges and who may reach whom.
-    pub(crate) network: Named<extra::NetworkShape>,
-    /// Pages of charts.
-    pub(crate) dashboard: Named<extra::DashboardShape>,
-    /// Filters in front of routes.
-    pub(crate) waf: Named<extra::WafShape>,
-    /// Caches near visitors.
-    pub(crate) cdn: Named<extra::CdnShape>,
-    /// Zones, their records and certificates.
-    pub(crate) dns: Named<extra::DnsShape>,
-    /// One entry in front of services, with sign-in and limits.
-    pub(crate) gateway: Named<extra::GatewayShape>,
-    /// Where output goes and how long it stays.
-    pub(crate) log: Named<extra::LogShape>,
-    /// What a Prometheus reads.
-    pub(crate) scrape: Named<extra::ScrapeShape>,
-    /// Keys that encrypt data at rest.
-    pub(crate) key: Named<extra::KeyShape>,
-    /// What programs may do at the provider.
-    pub(crate) role: Named<extra::RoleShape>,
-    /// Services of others that the application calls.
-    pub(crate) external: Named<extra::ExternalShape>,
-    /// How machines become a cluster.
-    pub(crate) cluster: Named<extra::ClusterShape>,
-    /// Rules that an account and a system must meet.
-    pub(crate) audit: Named<extra::AuditShape>,
-    /// What must be true before, during or after a deploy.
-    pub(crate) gate: Named<extra::GateShape>,
-    /// Stages of a plan over months, with milestones.
-    pub(crate) phase: Named<extra::PhaseShape>,
-    /// What an environment is expected to cost per month.
-    pub(crate) price: Named<extra::PriceShape>,
     /// Host names and what answers below each path. `*.` may lead a name; `*` alone is any host.
     pub(crate) route: Named<route::RouteShape>,
     /// The environment contract: checked at plan, at deploy and at start. A bare value is the default.

@@ -11,6 +11,7 @@ mod docker;
 mod example;
 mod fleet;
 mod hosts;
+mod kinds;
 mod load;
 mod project;
 

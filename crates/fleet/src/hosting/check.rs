@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     Access, Facts,
+    package::Manager,
     plan::{KERNEL, ROOM, megabytes},
     program::at_least,
 };
@@ -64,10 +65,15 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         add("limits", Verdict::Warn, said);
     }
     let (skew, certain) = (facts.skew, facts.skew.abs() - facts.skew_error);
+    let keep = match facts.manager {
+        Some(Manager::Dnf) => "let chrony keep it: dnf install chrony && systemctl enable --now chronyd",
+        Some(Manager::Apt) => "let chrony keep it: apt-get install chrony",
+        None => "let chrony keep it",
+    };
     let (clock, mend) = match certain {
-        off if off > 2.0 => (Verdict::Bad, "; set it, and let chrony or systemd-timesyncd keep it"),
-        off if off > 0.5 => (Verdict::Warn, "; let chrony or systemd-timesyncd keep it"),
-        _ => (Verdict::Good, ""),
+        off if off > 2.0 => (Verdict::Bad, format!("; {keep}")),
+        off if off > 0.5 => (Verdict::Warn, format!("; {keep}")),
+        _ => (Verdict::Good, String::new()),
     };
     add(
         "clock",
@@ -87,7 +93,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
     let mend = if disk == Verdict::Good { "" } else { "; free some, or mount a larger disk at /var/lib/slipway" };
     add("disk", disk, format!("{} of {} free{mend}", megabytes(facts.home_free), megabytes(facts.home_size)));
     let memory = if facts.memory_available < facts.memory / 10 { Verdict::Warn } else { Verdict::Good };
-    add("memory", memory, format!("{} of {} free", megabytes(facts.memory_available), megabytes(facts.memory)));
+    let mend = if memory == Verdict::Good { "" } else { "; stop something, or take a larger machine" };
+    add("memory", memory, format!("{} of {} free{mend}", megabytes(facts.memory_available), megabytes(facts.memory)));
     for port in [80, 443, agent::members::PEER_PORT, agent::members::EDGE_PORT] {
         let holder = facts.listening.iter().find(|(other, _)| *other == port).map(|(_, program)| program.as_str());
         let name = match port {
@@ -102,6 +109,18 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             Some("") => add(name, Verdict::Warn, "held by a program that this user cannot see".into()),
             Some(other) => add(name, Verdict::Bad, format!("held by `{other}`; stop that")),
         }
+    }
+    let servers: Vec<&str> = facts.installed.iter().map(|package| package.name()).collect();
+    let servers = if servers.is_empty() { "none".to_owned() } else { servers.join(", ") };
+    match facts.manager {
+        Some(manager) => {
+            add("servers", Verdict::Good, format!("installed: {servers}; --install uses {}", manager.name()));
+        }
+        None => add(
+            "servers",
+            Verdict::Warn,
+            format!("installed: {servers}; it has neither apt-get nor dnf, so install others by hand"),
+        ),
     }
     match facts.docker.as_deref() {
         None => add("containers", Verdict::Good, "no engine, and none is needed for processes".into()),
@@ -137,6 +156,10 @@ mod tests {
         assert_eq!(of("began=1000000009.0\nclock=1000000009.5\n", "clock").0, Verdict::Bad);
         assert_eq!(of("listening=80 nginx\n", "port 80"), (Verdict::Bad, "held by `nginx`; stop that".into()));
         assert_eq!(of("listening=80 slipway\n", "port 80").0, Verdict::Good);
+        let clock = of("began=1000000009.0\nclock=1000000009.5\nmanager=dnf\n", "clock").1;
+        assert!(clock.contains("dnf install chrony"), "{clock}");
+        assert_eq!(of("manager=zypper\n", "servers").0, Verdict::Warn);
+        assert_eq!(of("memory_available=100\n", "memory").0, Verdict::Warn);
         assert_eq!(of("home_free=1000\n", "disk").0, Verdict::Bad);
         assert_eq!(of("controllers=cpu\n", "limits").0, Verdict::Warn);
         assert_eq!(of("kernel=4.19.0\n", "kernel").0, Verdict::Bad);

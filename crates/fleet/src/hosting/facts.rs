@@ -35,6 +35,8 @@ pub struct Facts {
     pub kernel: String,
     /// As in `Debian GNU/Linux 12 (bookworm)`.
     pub system: String,
+    /// Its kind and version, as in `amzn 2023`. Source: `os-release(5)`, ID and VERSION_ID.
+    pub distribution: String,
     /// What installs packages.
     pub manager: Option<Manager>,
     /// It runs systemd.
@@ -103,8 +105,20 @@ pub struct Facts {
     pub sshd_file: Option<String>,
     /// Slipway's file for nftables, as it is there.
     pub nft_file: Option<String>,
+    /// Ports where its edge lets visitors in from outside.
+    pub visitors: Vec<u16>,
     /// `ufw` is there.
     pub ufw: bool,
+    /// It is switched on.
+    pub ufw_active: bool,
+    /// Its rules, as `ufw show added` tells them.
+    pub ufw_rules: Vec<String>,
+    /// What it does with what no rule is about, as in `DROP`.
+    pub ufw_input: Option<String>,
+    /// Slipway's file for `ufw`, as it is there.
+    pub ufw_file: Option<String>,
+    /// firewalld keeps the firewall.
+    pub firewalld: bool,
     /// `nft` is there.
     pub nft: bool,
 }
@@ -123,7 +137,8 @@ file() { root test -e "$2" 2>/dev/null || return; printf '%s=' "$1"; root sed 's
 say user "$(id -un)"
 say machine "$(uname -m)"
 say kernel "$(uname -r)"
-[ -r /etc/os-release ] && say system "$(. /etc/os-release; echo "$PRETTY_NAME")"
+[ -r /etc/os-release ] && { say system "$(. /etc/os-release; echo "$PRETTY_NAME")"
+  say distribution "$(. /etc/os-release; echo "$ID $VERSION_ID")"; }
 for one in apt-get dnf; do has $one && { say manager $one; break; }; done
 [ -d /run/systemd/system ] && say systemd yes
 { has cron || has crond; } && [ -d /etc/cron.d ] && say cron yes
@@ -141,9 +156,11 @@ set -- $SSH_CONNECTION; say address "$3"; say ssh_port "$4"
 for one in /sys/fs/cgroup /sys/fs/cgroup/unified; do
   [ -e $one/cgroup.controllers ] && { say controllers "$(cat $one/cgroup.controllers)" ; break; }; done
 has ss && root ss -Hltnp 2>/dev/null | while read -r _ _ _ at _ users; do
-  case ${at##*:} in 80|443|7350|7351) ;; *) continue ;; esac
+  port=${at##*:}; needed=
+  case $port in 80|443|7350|7351) needed=yes ;; *) case $at in 127.*|'[::1]'*) continue ;; esac ;; esac
   pid=${users#*pid=}; pid=${pid%%,*}; name=$(root readlink "/proc/$pid/exe" </dev/null 2>/dev/null); name=${name% (deleted)}
-  echo "listening=${at##*:} ${name##*/}"; done | sort -u
+  if [ $needed ]; then echo "listening=$port ${name##*/}"
+  elif [ "${name##*/}" = slipway ]; then echo "visitors=$port"; fi; done | sort -u
 has docker && say docker "$(root docker version --format '{{.Server.Version}}' 2>/dev/null || echo 'does not answer')"
 has docker && say installed docker
 { has initdb || ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; } >/dev/null 2>&1 && say installed postgresql
@@ -160,8 +177,12 @@ case " $(id -nG "$(id -un)") " in *" $GROUP "*) say member yes;; esac
 [ -n "$PART" ] && root test -e "$PART" 2>/dev/null && say part "$(root stat -c %s "$PART")"
 has sshd && root sshd -T 2>/dev/null | sed -n 's/^\(permitrootlogin\|passwordauthentication\|kbdinteractiveauthentication\|pubkeyauthentication\|allowstreamlocalforwarding\|disableforwarding\) /sshd=\1 /p'
 say keys "$(cat "$HOME/.ssh/authorized_keys" "$HOME/.ssh/authorized_keys2" 2>/dev/null | grep -c '^[^#]')"
-file sshd_file "$SSHD_FILE"; file nft_file "$NFT_FILE"
-has ufw && say ufw yes; has nft && say nft yes
+file sshd_file "$SSHD_FILE"; file nft_file "$NFT_FILE"; file ufw_file "$UFW_FILE"
+has nft && say nft yes
+has ufw && { say ufw yes; root grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && say ufw_active yes
+  say ufw_input "$(root sed -n 's/^DEFAULT_INPUT_POLICY="*\([A-Z]*\).*/\1/p' /etc/default/ufw 2>/dev/null)"
+  root ufw show added 2>/dev/null | sed -n 's/^ufw /ufw_rule=/p'; }
+has firewall-cmd && root firewall-cmd --state >/dev/null 2>&1 && say firewalld yes
 say clock "$(date +%s.%N)"
 :
 "#;
@@ -181,7 +202,8 @@ impl Facts {
             ("UNIT_FILE", super::unit::FILE),
             ("CRON_FILE", super::unit::CRON_FILE),
             ("SSHD_FILE", super::harden::SSHD_FILE),
-            ("NFT_FILE", super::harden::NFT_FILE),
+            ("NFT_FILE", super::firewall::NFT_FILE),
+            ("UFW_FILE", super::firewall::UFW_FILE),
         ]
         .iter()
         .fold(String::new(), |text, (name, value)| text + name + "=" + &quoted(value) + "\n");
@@ -224,6 +246,7 @@ impl Facts {
             machine: word("machine"),
             kernel: word("kernel"),
             system: word("system"),
+            distribution: word("distribution"),
             manager: one("manager").and_then(Manager::parse),
             systemd: yes("systemd"),
             cron: yes("cron"),
@@ -261,7 +284,19 @@ impl Facts {
             keys: one("keys").and_then(|value| value.parse().ok()).unwrap_or_default(),
             sshd_file: file("sshd_file"),
             nft_file: file("nft_file"),
+            visitors: {
+                let mut ports: Vec<u16> = all("visitors").filter_map(|port| port.parse().ok()).collect();
+                ports.retain(|port| !agent::members::DATA_PORTS.contains(port));
+                ports.sort_unstable();
+                ports.dedup();
+                ports
+            },
             ufw: yes("ufw"),
+            ufw_active: yes("ufw_active"),
+            ufw_rules: all("ufw_rule").map(str::to_owned).collect(),
+            ufw_input: one("ufw_input").map(str::to_owned),
+            ufw_file: file("ufw_file"),
+            firewalld: yes("firewalld"),
             nft: yes("nft"),
         })
     }

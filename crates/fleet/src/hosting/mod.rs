@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod facts;
+pub mod firewall;
 pub mod harden;
 pub mod package;
 pub mod plan;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use agent::host_file::HostFile;
 
-use super::{Access, Facts, GROUP, HOME, LINK, PROGRAMS, Package, Program, harden, program::at_least, unit};
+use super::{Access, Facts, GROUP, HOME, LINK, PROGRAMS, Package, Program, firewall, harden, program::at_least, unit};
 use crate::ssh::quoted;
 
 /// The oldest kernel whose processes the agent can hold (`pidfd_open`). Source: `pidfd_open(2)`.
@@ -60,10 +60,19 @@ pub enum Act {
     },
     /// The connection is made anew: the user has new groups.
     Login,
-    /// A script for sshd that is undone by another when nobody gets in any more.
+    /// A script that is undone by another when nobody gets in any more.
     Guarded {
         /// Changes it.
         change: String,
+        /// Changes it back.
+        undo: String,
+    },
+    /// As `Guarded`, of sshd: the user gets in with the changed configuration before it counts.
+    Rehearsed {
+        /// Changes the configuration.
+        change: String,
+        /// Lets it count.
+        apply: String,
         /// Changes it back.
         undo: String,
     },
@@ -97,7 +106,10 @@ pub fn plan(facts: &Facts, wish: &Wish, program: &Program, named: &str) -> Resul
     let mut steps = Vec::new();
     for package in wish.install.iter().filter(|package| !facts.installed.contains(package)) {
         if let Some(manager) = facts.manager {
-            steps.push(Step::script(format!("install {}", package.name()), package.script(manager)));
+            steps.push(Step::script(
+                format!("install {}", package.name()),
+                package.script(manager, &facts.distribution),
+            ));
         }
     }
     if !facts.group {
@@ -158,7 +170,7 @@ pub fn plan(facts: &Facts, wish: &Wish, program: &Program, named: &str) -> Resul
         steps.extend(harden::sshd(facts));
     }
     if wish.firewall {
-        steps.extend(harden::firewall(facts));
+        steps.extend(firewall::step(facts));
     }
     Ok(Plan { host, steps })
 }
@@ -234,8 +246,8 @@ fn problems(facts: &Facts, wish: &Wish, program: &Program) -> Vec<String> {
             program.version
         ));
     }
-    if wish.firewall && !facts.ufw && !facts.nft {
-        problems.push("it has neither nft nor ufw, so --firewall cannot set anything; install nftables".to_owned());
+    if wish.firewall {
+        problems.extend(firewall::problem(facts));
     }
     problems
 }
@@ -294,6 +306,9 @@ mod tests {
         plan.steps.iter().fold(String::new(), |text, step| match &step.act {
             Act::Script(script) => text + &format!("# {}\n{script}\n\n", step.title),
             Act::Guarded { change, undo } => text + &format!("# {}\n{change}\n## to undo it\n{undo}\n\n", step.title),
+            Act::Rehearsed { change, apply, undo } => {
+                text + &format!("# {}\n{change}\n## after a trial\n{apply}\n## to undo it\n{undo}\n\n", step.title)
+            }
             Act::Send { .. } | Act::Login => text + &format!("# {}\n\n", step.title),
         })
     }

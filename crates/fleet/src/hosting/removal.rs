@@ -1,6 +1,6 @@
 //! Taking Slipway off a host.
 
-use super::{GROUP, HOME, LINK, PROGRAMS, harden, plan::Step, unit};
+use super::{GROUP, HOME, LINK, PROGRAMS, firewall, plan::Step, unit};
 
 /// Lists the users of applications.
 const APP_USERS: &str = r"getent passwd | sed -n 's/^\(slipway-[^:]*\):.*/\1/p'";
@@ -10,6 +10,7 @@ const APP_USERS: &str = r"getent passwd | sed -n 's/^\(slipway-[^:]*\):.*/\1/p'"
 pub fn steps(purge: bool) -> Vec<Step> {
     let mut steps = vec![
         Step::script("stop the agent, now and at every boot", stop()),
+        Step::script("take back what was set of its firewall", firewall::undo()),
         Step::script(
             "remove the program",
             format!(
@@ -36,14 +37,6 @@ fn stop() -> String {
          ours() {{ for one in /proc/[0-9]*; do case $(readlink $one/exe 2>/dev/null) in {PROGRAMS}/*) echo ${{one#/proc/}};; esac; done; }}\n\
          for signal in TERM KILL; do\n  left=$(ours); [ -n \"$left\" ] || break\n  kill -$signal $left 2>/dev/null || :\n  \
          n=0; while [ -n \"$(ours)\" ] && [ $n -lt 150 ]; do sleep 0.1; n=$((n + 1)); done\ndone\n\
-         for user in $({APP_USERS}); do pkill -KILL -u \"$user\" || :; done\n{}",
-        undo_firewall()
-    )
-}
-
-fn undo_firewall() -> String {
-    format!(
-        "if [ -e {0} ]; then systemctl disable --now slipway-firewall 2>/dev/null || :; rm -f {0} /etc/systemd/system/slipway-firewall.service; fi",
-        harden::NFT_FILE
+         for user in $({APP_USERS}); do pkill -KILL -u \"$user\" || :; done"
     )
 }

@@ -16,6 +16,13 @@ use crate::ssh::{Rights, Ssh, SshError};
 /// How long sshd may take to listen again after it was told to load its configuration.
 const RELOAD: Duration = Duration::from_secs(10);
 
+/// When a host undoes what was changed by itself. Longer than a change and [`RELOAD`] take together.
+const UNHEARD: Duration = Duration::from_secs(60);
+
+/// A second sshd that serves one connection, with the configuration that is there now. Root's own path of programs may
+/// lack it, and it insists on its whole path.
+const REHEARSAL: &str = "$(PATH=$PATH:/usr/sbin:/sbin command -v sshd) -i -e -o LogLevel=ERROR";
+
 /// Between two attempts to get in.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -28,16 +35,39 @@ pub async fn step(ssh: &Ssh, step: &Step, program: Option<&Program>) -> Result<(
             None => Ok(()),
         },
         Act::Login => ssh.renew().await,
-        Act::Guarded { change, undo } => {
-            script(ssh, change).await?;
-            // Over a connection of its own: the one at hand stays, whatever sshd and firewall say now.
-            if let Err(error) = get_in(ssh).await {
+        Act::Guarded { change, undo } => guarded(ssh, change, undo).await,
+        Act::Rehearsed { change, apply, undo } => {
+            let tried = match script(ssh, change).await {
+                Ok(()) => ssh.rehearse(REHEARSAL).await,
+                failed => failed,
+            };
+            if let Err(error) = tried {
                 script(ssh, undo).await?;
                 return Err(error);
             }
-            Ok(())
+            guarded(ssh, apply, &format!("{undo}\n{apply}")).await
         }
     }
+}
+
+/// Does it, and undoes it where nobody gets in afterwards. The host undoes it by itself when it hears nothing for a while:
+/// whoever did it may be locked out for good.
+async fn guarded(ssh: &Ssh, change: &str, undo: &str) -> Result<(), SshError> {
+    let file = format!("/run/slipway-undo-{:08x}", rand::random::<u32>());
+    let armed = format!(
+        "umask 077\ncat > {file} <<'UNDO'\n{undo}\nUNDO\n\
+         setsid sh -c 'sleep {seconds}; if [ -e {file} ]; then sh {file}; rm -f {file}; fi' </dev/null >/dev/null 2>&1 &\n\
+         {change}",
+        seconds = UNHEARD.as_secs()
+    );
+    let done = match script(ssh, &armed).await {
+        // Over a connection of its own: the one at hand stays, whatever sshd and firewall say now.
+        Ok(()) => get_in(ssh).await,
+        failed => failed,
+    };
+    let end = if done.is_ok() { format!("rm -f {file}") } else { format!("sh {file}\nrm -f {file}") };
+    script(ssh, &end).await?;
+    done
 }
 
 /// Whether a new connection comes about. An sshd that loads its configuration refuses connections for a moment.

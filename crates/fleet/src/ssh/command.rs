@@ -4,7 +4,7 @@ use std::{path::Path, process::Stdio};
 
 use tokio::process::Command;
 
-use super::Destination;
+use super::{Destination, quoted};
 
 /// A host that is gone is noticed after this many unanswered signs of life.
 const SIGNS: u32 = 3;
@@ -36,6 +36,66 @@ pub(super) fn master(destination: &Destination, control: &Path) -> Command {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    command
+}
+
+/// Prints what the user's configuration makes of a destination.
+pub(super) fn explain(destination: &Destination) -> Command {
+    let mut command = quiet();
+    command.args(["-G", "--", destination.argument()]);
+    command
+}
+
+/// Connects to a host that others are reached through, as `ssh` does for them, and at once ends. Exit code 255 when no
+/// connection came about.
+pub(super) fn knock(destination: &Destination, before: Option<&str>, strict: bool) -> Command {
+    let mut command = quiet();
+    command.args([
+        "-T",
+        "-a",
+        "-x",
+        "-o",
+        "ControlMaster=no",
+        "-o",
+        "ControlPath=none",
+        "-o",
+        "ClearAllForwardings=yes",
+    ]);
+    command.args(["-o", "RemoteCommand=none", "-o", &format!("ConnectTimeout={CONNECT_SECONDS}")]);
+    if strict {
+        // so that it names the host whose key it does not know
+        command.args(["-o", "StrictHostKeyChecking=yes"]);
+    }
+    if let Some(before) = before {
+        command.args(["-J", before]);
+    }
+    command.args(["--", destination.argument(), "exit 0"]);
+    command
+}
+
+/// Connects anew, with everything the user's configuration says, to the sshd that a command line starts on the host, and
+/// at once ends. Its packets travel over the connection that is there. Exit code 255 when it lets nobody in.
+pub(super) fn rehearse(destination: &Destination, control: &Path, line: &str) -> Command {
+    let way = format!(
+        "ssh -F none -o BatchMode=yes -o ControlMaster=no -S {} -T -- host {}",
+        quoted(&control.display().to_string()),
+        quoted(line)
+    );
+    let mut command = quiet();
+    command.args([
+        "-T",
+        "-a",
+        "-x",
+        "-o",
+        "ControlMaster=no",
+        "-o",
+        "ControlPath=none",
+        "-o",
+        "ClearAllForwardings=yes",
+    ]);
+    command.args(["-o", "RemoteCommand=none", "-o", "StrictHostKeyChecking=yes", "-o", "UpdateHostKeys=no"]);
+    command.args(["-o", "NumberOfPasswordPrompts=0", "-o", &format!("ProxyCommand={}", way.replace('%', "%%"))]);
+    command.args(["--", destination.argument(), "exit 0"]);
     command
 }
 

@@ -17,7 +17,7 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{Destination, Output, Rights, SshError, command, quoted};
+use super::{Destination, Output, Rights, SshError, blame::blame, command, quoted};
 
 /// How long a connection may take in all, jump hosts included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -158,6 +158,22 @@ impl Ssh {
         command.spawn().map_err(|error| no_ssh(&self.shared.destination, &error))
     }
 
+    /// Whether the user would get in by another sshd, which a command line starts as root on the host for one connection on
+    /// its stdin and stdout. Fails with what a connection fails with.
+    pub async fn rehearse(&self, line: &str) -> Result<(), SshError> {
+        let control = self.control().await?;
+        let destination = &self.shared.destination;
+        let mut command = command::rehearse(destination, &control, &as_root(line));
+        let output = tokio::time::timeout(PATIENCE, command.output()).await;
+        let said = format!("no connection within {} s", PATIENCE.as_secs());
+        let output = output.map_err(|_| SshError::Unreachable { host: self.host().to_owned(), said })?;
+        let output = output.map_err(|error| no_ssh(destination, &error))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(SshError::from_words(destination, &String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Puts a file at an absolute path of the host with these permissions, in place of the one that is there: whole or
     /// not at all, durable when it returns.
     pub async fn send(
@@ -278,7 +294,7 @@ async fn dial(destination: &Destination, control: &Path) -> Result<Child, SshErr
     let mut words = Vec::new();
     drop(stderr.read_to_end(&mut words).await);
     drop(master.wait().await);
-    Err(SshError::from_words(destination, &String::from_utf8_lossy(&words)))
+    Err(blame(destination, &String::from_utf8_lossy(&words)).await)
 }
 
 /// A command line that runs as root, through `sudo -n` where the user is another.

@@ -52,6 +52,17 @@ pub enum SshError {
         /// ` -p 2222` for another port than 22, or nothing.
         port: String,
     },
+    /// As `UnknownKey`, of a host that only other hosts or a command lead to.
+    #[error(
+        "the key of {host} is not known here, so it could be anybody; `ssh {destination}` shows it and asks: compare it \
+         with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on the host before you say yes"
+    )]
+    UnknownKeyBehind {
+        /// Which host.
+        host: String,
+        /// As `ssh` takes it.
+        destination: String,
+    },
     /// Its key is another than it was.
     #[error(
         "WARNING: {host} shows another key than the one kept at {kept}: somebody may have put a machine in between. \
@@ -76,6 +87,37 @@ pub enum SshError {
         /// As `ssh` takes it.
         destination: String,
         /// What `ssh` said.
+        said: String,
+    },
+    /// A host on the way is the reason.
+    #[error("{host} is reached through {jump}, and {source}")]
+    Jump {
+        /// Which host.
+        host: String,
+        /// The host on the way to it.
+        jump: String,
+        /// What is wrong there.
+        source: Box<SshError>,
+    },
+    /// A host on the way lets nobody go on.
+    #[error(
+        "it lets nobody through to other hosts ({said}); set `AllowTcpForwarding yes` in /etc/ssh/sshd_config there"
+    )]
+    NoPassage {
+        /// What `ssh` said.
+        said: String,
+    },
+    /// The command that leads to the host gives no connection.
+    #[error(
+        "{host} is reached by the command `{command}` of your ssh configuration, which gave no connection ({said}); \
+         mend it, or run it by hand to see why"
+    )]
+    Command {
+        /// Which host.
+        host: String,
+        /// The command.
+        command: String,
+        /// What it said.
         said: String,
     },
     /// The user's `ssh` configuration is wrong.
@@ -138,7 +180,11 @@ pub enum SshError {
 impl SshError {
     /// Whether trying again may help without anybody doing something.
     pub fn passes(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Unreachable { .. } | Self::Lost { .. })
+        match self {
+            Self::Jump { source, .. } => source.passes(),
+            Self::Refused { .. } | Self::Unreachable { .. } | Self::Lost { .. } | Self::Command { .. } => true,
+            _ => false,
+        }
     }
 
     /// From what `ssh` said before it gave up.

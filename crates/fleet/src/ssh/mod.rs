@@ -14,11 +14,13 @@
 //! # Ok(()) }
 //! ```
 
+mod blame;
 mod command;
 mod connection;
 mod destination;
 mod error;
 mod output;
+mod way;
 
 pub use connection::Ssh;
 pub use destination::{Destination, quoted};

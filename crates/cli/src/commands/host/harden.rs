@@ -1,6 +1,6 @@
 //! `slipway host harden`: only what is asked for, and shown first.
 
-use fleet::hosting::{Access, harden};
+use fleet::hosting::{Access, firewall, harden};
 
 use super::way::{reach_all, refuse, show, take};
 use crate::{
@@ -40,11 +40,11 @@ pub(crate) async fn run(command: &Harden, printer: Printer) -> Done {
         if let Access::None(said) = &facts.access {
             problems.push((machine.destination.clone(), format!("`{}` may not become root: {said}", facts.user)));
         }
-        if command.firewall && !facts.ufw && !facts.nft {
-            problems.push((machine.destination.clone(), "it has neither nft nor ufw; install nftables".to_owned()));
+        if let Some(problem) = firewall::problem(facts).filter(|_| command.firewall) {
+            problems.push((machine.destination.clone(), problem));
         }
         let ssh = harden::sshd(facts).filter(|_| command.ssh);
-        let firewall = command.firewall.then(|| harden::firewall(facts)).flatten();
+        let firewall = command.firewall.then(|| firewall::step(facts)).flatten();
         let steps: Vec<_> = ssh.into_iter().chain(firewall).collect();
         todo.push((machine, steps));
     }

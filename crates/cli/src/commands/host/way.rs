@@ -116,8 +116,12 @@ pub(super) fn refuse(problems: &[(String, String)], printer: Printer) -> Failure
 pub(super) fn show(name: &str, steps: &[Step], scripts: bool, printer: Printer) {
     for step in steps {
         printer.data(format_args!("{} {}", paint(STRONG, format_args!("{name}:")), step.title));
-        let (Act::Script(script) | Act::Guarded { change: script, .. }) = &step.act else { continue };
-        for line in script.lines().filter(|_| scripts) {
+        let shown = match &step.act {
+            Act::Script(script) | Act::Guarded { change: script, .. } => script.clone(),
+            Act::Rehearsed { change, apply, .. } => format!("{change}\n{apply}"),
+            Act::Send { .. } | Act::Login => continue,
+        };
+        for line in shown.lines().filter(|_| scripts) {
             printer.data(format_args!("    {line}"));
         }
     }

@@ -16,22 +16,30 @@ const CONFIG: &str = "redis.conf";
 /// How long a server that is well takes to answer at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Its program, as Debian and Fedora call it, as Amazon Linux 2023 does, and that of Valkey, which took its place.
+const PROGRAMS: [&str; 3] = ["redis-server", "redis6-server", "valkey-server"];
+
 /// The server program of a major version.
 pub(super) async fn find_program(major: &str) -> Result<PathBuf, Error> {
     let mend = install::command("redis-server", "redis");
-    let Some(program) = install::in_path("redis-server") else {
+    let mut other = None;
+    for program in PROGRAMS.iter().filter_map(|name| install::in_path(name)) {
+        let version = install::version(&program, "v=").await;
+        if version.as_deref().and_then(|version| version.split('.').next()) == Some(major) {
+            return Ok(program);
+        }
+        other.get_or_insert((program, version));
+    }
+    let Some((program, version)) = other else {
         return Err(Error::failed(format!("Redis {major} is not installed on this host; run `{mend}`")));
     };
-    match install::version(&program, "v=").await {
-        Some(version) if version.split('.').next() == Some(major) => Ok(program),
-        version => Err(Error::failed(format!(
-            "Redis {major} is not installed on this host ({} is {}); write `engine = \"redis:{}\"`, or install it with \
-             `{mend}` from a repository that has it",
-            program.display(),
-            version.as_deref().unwrap_or("of no known version"),
-            version.as_deref().and_then(|version| version.split('.').next()).unwrap_or("7"),
-        ))),
-    }
+    Err(Error::failed(format!(
+        "Redis {major} is not installed on this host ({} is {}); write `engine = \"redis:{}\"`, or install it with \
+         `{mend}` from a repository that has it",
+        program.display(),
+        version.as_deref().unwrap_or("of no known version"),
+        version.as_deref().and_then(|version| version.split('.').next()).unwrap_or("7"),
+    )))
 }
 
 /// Writes the settings and says what is started.

@@ -78,7 +78,7 @@ impl Machine {
                 "rw",
                 "init=/lib/systemd/systemd",
                 "quiet",
-                "selinux=0",
+                "lsm=capability",
             ])
             .args(["con=null", "con0=null,fd:1", "con1=null"])
             .arg(format!("rootflags={}", root.display()))

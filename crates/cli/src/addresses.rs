@@ -79,7 +79,9 @@ pub(crate) async fn edges(reach: &Reach) -> Result<Vec<SocketAddr>, String> {
     let mut edges = Vec::new();
     for host in hosts(reach) {
         let found = tokio::net::lookup_host((host.as_str(), listen.port())).await;
-        let mut found = found.map_err(|error| format!("cannot find {host}: {error}"))?;
+        let mut found = found.map_err(|error| {
+            format!("the edge of {host} is not found by that name ({error}): write the whole address that visitors use")
+        })?;
         edges.push(found.next().ok_or_else(|| format!("{host} has no address"))?);
     }
     Ok(edges)

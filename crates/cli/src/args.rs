@@ -1,6 +1,6 @@
 //! The command line: what can be typed, and which command file answers.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -16,7 +16,7 @@ const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n\n{before
 
 /// Takes an application from a laptop to servers and looks after it there.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", version, arg_required_else_help = true, help_template = TEMPLATE, max_term_width = 110, before_help = "\
+#[command(name = "slipway", version, help_template = TEMPLATE, max_term_width = 110, before_help = "\
 Examples:
   slipway init                        write a first slipway.toml for this folder
   slipway up                          run the application here, rebuild on change
@@ -209,6 +209,10 @@ Examples:
 
 /// Parses the arguments and runs the command.
 pub(crate) fn run() -> ExitCode {
+    if std::env::args_os().len() == 1 {
+        let _ = write!(anstream::stderr(), "{}", Arguments::command().render_help().ansi());
+        return Exit::Usage.into();
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -48,7 +48,7 @@ pub(crate) struct Deploy {
     /// Leave this host out, as if the environment did not have it: for one that is gone; may be repeated
     #[arg(long, value_name = "HOST")]
     without: Vec<String>,
-    /// Do not ask, also where the environment wants a person's approval
+    /// Do not ask: approve, and answer what the gates ask of a person
     #[arg(long, short = 'y')]
     yes: bool,
     /// How long the lock lives without a sign of life from here
@@ -343,6 +343,9 @@ async fn dry_run(command: &Deploy, reach: &Reach, values: &Kept, printer: Printe
         printer.document(&plan)?;
     } else {
         printer.data(&plan);
+        if plan.steps.is_empty() {
+            return Ok(Exit::Done);
+        }
         for gate in [When::Before, When::After].into_iter().flat_map(gates) {
             show_gate(&gate, printer);
         }

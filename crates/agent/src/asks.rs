@@ -17,6 +17,11 @@ pub trait Asks {
     /// Asks once. Fails with `Unreachable` when no answer comes; the call may or may not have been done.
     async fn ask(&self, call: Call) -> Result<Reply, TargetError>;
 
+    /// Whether the host is known not to answer.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
     /// Brings what the host lacks of a revision, before the agent is told to verify it. By default there is nothing
     /// to bring.
     async fn bring(&self, _revision: &Revision) -> Result<(), TargetError> {
@@ -93,6 +98,10 @@ impl<A: Asks> Target for Asked<A> {
 
     async fn append(&self, entry: &Entry, fence: Fence) -> Result<(), TargetError> {
         self.tell(Call::Append { entry: entry.clone(), fence }).await
+    }
+
+    fn is_gone(&self) -> bool {
+        self.0.is_gone()
     }
 
     async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {

@@ -196,6 +196,9 @@ impl<'a, T: Target, C: Clock> Deployment<'a, T, C> {
         // a rollback has counted on
         let deploy = finished.rollback.as_ref().map_or(self.session.number, |(number, _)| number - 1);
         self.session.close().await;
+        if finished.outcome == Outcome::Succeeded {
+            self.session.tell_late_losses();
+        }
         let Finished { outcome, rollback } = finished;
         Report { deploy, outcome, rollback, notes: self.session.notes, partial: self.session.partial }
     }

@@ -257,7 +257,10 @@ impl<'a, T: Target, C: Clock> Session<'a, T, C> {
         {
             self.say(&format!("{error}; it lapses by itself"));
         }
-        // those that were lost too late for the journal
+    }
+
+    /// Tells of hosts that were lost too late for the journal.
+    pub(crate) fn tell_late_losses(&mut self) {
         for lost in self.target.left_out() {
             if self.told_lost.insert(lost.host.clone()) {
                 self.partial = true;

@@ -51,6 +51,11 @@ pub trait Target {
         Vec::new()
     }
 
+    /// Whether it is known not to answer: a group asks it once and not again.
+    fn is_gone(&self) -> bool {
+        false
+    }
+
     /// Brings one host of a group level with the others, under the lease `fence` of this host, in one durable change:
     /// all of it or nothing. A host that was away may lack entries, and may have some at its end that the group never
     /// had.

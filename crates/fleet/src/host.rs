@@ -246,6 +246,10 @@ impl Asks for HostTarget {
         answer
     }
 
+    fn is_gone(&self) -> bool {
+        self.host.client().is_none()
+    }
+
     async fn bring(&self, revision: &Revision) -> Result<(), TargetError> {
         let reached = self.host.way.as_ref().map_err(|why| self.host.error(why))?;
         self.shipper.send(&reached.client, &revision.release).await.map(drop)

@@ -101,6 +101,11 @@ impl Peers {
         self.known().heard.clone()
     }
 
+    /// Whether a host that answered before does not any more.
+    pub(crate) fn is_silent(&self, name: &str) -> bool {
+        self.known().heard.get(name).is_some_and(|heard| !heard.is_alive())
+    }
+
     /// Is told when somebody said something new.
     pub(crate) fn watch(&self) -> watch::Receiver<u64> {
         self.news.subscribe()

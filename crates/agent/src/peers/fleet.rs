@@ -1,6 +1,6 @@
 //! All hosts of an environment as one target, driven by one of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use engine::{
     desired::{Desired, Observed},
@@ -14,8 +14,9 @@ use crate::{
     asks::{Asked, Asks},
     client::Client,
     clock::SystemClock,
+    environment::Environment,
     membership::Membership,
-    protocol::{Call, Reply, Scope},
+    protocol::{Call, Reply},
     target::HostTarget,
 };
 
@@ -36,27 +37,36 @@ pub(crate) enum OneHost {
 /// The way to a host behind the link.
 pub(crate) struct There {
     client: Client,
-    scope: Scope,
+    environment: Arc<Environment>,
 }
 
 /// The hosts of an environment, in the order of their list.
 pub(crate) fn of_fleet(target: &HostTarget, membership: &Membership) -> Fleet {
-    let scope = &target.environment.scope;
-    let clients = target.environment.peers.clients();
+    let environment = &target.environment;
+    let clients = environment.peers.clients();
     let host = |name: &str| {
         if name == membership.me {
             return Some(OneHost::Here(target.clone()));
         }
         let client = clients.iter().find(|client| client.host() == name)?;
-        Some(OneHost::There(Asked(There { client: client.clone(), scope: scope.clone() })))
+        Some(OneHost::There(Asked(There { client: client.clone(), environment: environment.clone() })))
     };
     let hosts = membership.members.hosts.iter().filter_map(|one| Some((one.name.clone(), host(&one.name)?)));
     Group::new(hosts.collect(), SystemClock, PATIENCE)
 }
 
 impl Asks for There {
+    /// Nobody waits for a host that was silent at the last looks.
+    fn is_gone(&self) -> bool {
+        self.environment.peers.is_silent(self.client.host())
+    }
+
     async fn ask(&self, call: Call) -> Result<Reply, TargetError> {
-        self.client.call(Some(&self.scope), call).await
+        if self.is_gone() {
+            let (host, reason) = (self.client.host().to_owned(), "it has not answered lately".to_owned());
+            return Err(TargetError::Unreachable { host, reason });
+        }
+        self.client.call(Some(&self.environment.scope), call).await
     }
 }
 
@@ -114,6 +124,13 @@ impl Target for OneHost {
         match self {
             Self::Here(target) => target.journal().await,
             Self::There(target) => target.journal().await,
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Here(_) => false,
+            Self::There(target) => Target::is_gone(target),
         }
     }
 

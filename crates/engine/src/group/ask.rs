@@ -68,7 +68,8 @@ impl<T: Target, C: Clock> Group<T, C> {
             if matches!(manner, Manner::Long(_)) && since(now, asked) > limit {
                 silent_since = now; // it answered until now
             }
-            let again = matches!(answer, Err(TargetError::Unreachable { .. })) && !self.is_out(place);
+            let again = matches!(answer, Err(TargetError::Unreachable { .. }));
+            let again = again && !self.is_out(place) && !target.is_gone();
             if !again || since(now, silent_since) + wait >= limit {
                 return answer;
             }

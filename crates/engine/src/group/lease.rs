@@ -179,7 +179,8 @@ impl<T: Target, C: Clock> Group<T, C> {
                 TargetError::Unreachable { .. } => WAIT,
                 _ => return Err(error),
             };
-            if round == Round::First || since(self.clock.now(), began) + wait >= limit {
+            let once = round == Round::First || self.members[place].1.is_gone();
+            if once || since(self.clock.now(), began) + wait >= limit {
                 return Err(error);
             }
             unsure |= matches!(error, TargetError::Unreachable { .. });

@@ -85,6 +85,31 @@ fn a_lease_is_held_when_more_than_half_of_the_hosts_gave_it() {
 }
 
 #[test]
+fn nobody_waits_for_a_host_that_is_known_to_be_gone() {
+    let hosts = Hosts::new(3);
+    hosts.mood(0, Mood::Gone);
+    let group = hosts.group();
+    let fence = run(group.lock("ada", TTL)).expect("free");
+    run(group.append(&noted(1, fence.0), fence)).expect("two of three");
+    assert_eq!(hosts.clock.millis(), 0);
+    assert_eq!(group.unheard(), ["a"]);
+    // one that goes in the middle of a lease is asked once
+    let hosts = Hosts::new(3);
+    let group = hosts.group();
+    let fence = run(group.lock("ada", TTL)).expect("free");
+    hosts.mood(2, Mood::Gone);
+    run(group.append(&noted(1, fence.0), fence)).expect("two of three");
+    assert_eq!((hosts.clock.millis(), group.unheard()), (0, vec!["c".to_owned()]));
+    // one whose disk is full answers
+    let hosts = Hosts::new(3);
+    let group = hosts.group();
+    let fence = run(group.lock("ada", TTL)).expect("free");
+    hosts.mood(2, Mood::Full);
+    run(group.append(&noted(1, fence.0), fence)).expect("two of three");
+    assert_eq!((group.lost().len(), group.unheard()), (1, vec![]));
+}
+
+#[test]
 fn who_comes_second_gets_nothing_and_disturbs_nobody() {
     let hosts = Hosts::new(3);
     let (ada, bob) = (hosts.group(), hosts.group());

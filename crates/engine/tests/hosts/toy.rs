@@ -54,6 +54,8 @@ pub(crate) enum Mood {
     Well,
     /// Nobody listens.
     Off,
+    /// The same, and it is known.
+    Gone,
     /// The line is open and nothing comes.
     Mute,
     /// Nothing can be written.
@@ -96,7 +98,7 @@ impl Toy {
             inner.mood
         };
         match mood {
-            Mood::Off => {
+            Mood::Off | Mood::Gone => {
                 Err(TargetError::Unreachable { host: self.name.clone(), reason: "connection refused".to_owned() })
             }
             Mood::Mute => pending().await,
@@ -208,6 +210,10 @@ impl Target for Toy {
                 inner.journal.push(entry.clone());
             }
         })
+    }
+
+    fn is_gone(&self) -> bool {
+        self.inner.lock().expect("no panic").mood == Mood::Gone
     }
 
     async fn level(&self, level: &Level, fence: Fence) -> Result<(), TargetError> {

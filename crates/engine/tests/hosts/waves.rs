@@ -76,6 +76,17 @@ fn all_on(hosts: &Hosts, digit: char) -> Vec<bool> {
     (0..hosts.all.len()).map(|place| hosts.at(place, |inner| inner.desired == desired)).collect()
 }
 
+#[test]
+fn a_host_that_is_lost_while_the_lock_is_given_back_is_named_too() {
+    let hosts = environment(3);
+    hosts.at(2, |inner| inner.dies_before = Some("unlock"));
+    let (report, notes) = deploy(&hosts, DeployKind::Deploy, 'b', &Policy::default(), |_, _| {});
+    let said = "c is lost (connection refused) and left out; it is brought level when it returns".to_owned();
+    assert_eq!((report.outcome, report.partial), (Outcome::Succeeded, true));
+    assert_eq!(report.notes, [said.clone()]);
+    assert!(notes.contains(&said), "{notes:?}");
+}
+
 // proves S4.1: a host that dies before the commit point aborts the deploy, and its reason is clear
 #[test]
 fn a_host_that_is_lost_before_the_commit_point_aborts_the_deploy() {

@@ -112,7 +112,7 @@ fn primary(scene: &Scene<'_>, name: &ResourceName, cache: &Cache) -> Sheet {
     let mut primary = labels::select(scene, text);
     primary["# the primary only: the others are read through their own names"] = Value::Null;
     primary["apps.kubernetes.io/pod-index"] = "0".into();
-    let port = json!([{ "name": "redis", "port": 6379, "targetPort": "redis" }]);
+    let port = json!([{ "name": "redis", "protocol": "TCP", "port": 6379, "targetPort": "redis" }]);
     let mut documents = vec![
         json!({
             "apiVersion": "v1", "kind": "Service",

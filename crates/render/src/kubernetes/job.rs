@@ -4,10 +4,7 @@ use serde_json::{Value, json};
 use stack::{DatabaseEngine, Kind, Migrations, Overlap, Period, ResourceName, ResourceRef, Schedule, Source};
 
 use super::{Scene, Sheet, addresses::Cluster, labels, pod, policy};
-use crate::{
-    binding::{Addresses, Part},
-    program::Program,
-};
+use crate::{binding::Addresses, program::Program};
 
 /// Jobs and scheduled functions.
 pub(crate) fn crons(scene: &Scene<'_>) -> Vec<Sheet> {
@@ -48,7 +45,7 @@ fn cron(scene: &Scene<'_>, program: &Program<'_>, schedule: &Schedule, overlap: 
 
 fn run(scene: &Scene<'_>, program: &Program<'_>, at: &str, retries: u32, timeout: Option<Period>) -> Value {
     let (_, source) = program.source();
-    let mut spec = pod::spec(scene, program.name.as_str(), source, &[pod::container(scene, program, at)]);
+    let mut spec = pod::spec(scene, program.name.as_str(), source, pod::container(scene, program, at));
     spec["restartPolicy"] = "Never".into();
     spec["topologySpreadConstraints"] = Value::Null;
     // of each try: a limit of the Job would be one of all tries together
@@ -95,15 +92,9 @@ fn migration(
             let env = pod::env(scene, &program);
             (pod::image(scene, &program), Some(crate::dockerfile::arguments(run)), env, &service.source)
         } else {
-            let url = Cluster { stack }.address(&need).unwrap_or_default();
-            let env = match url.as_slice() {
-                [Part::Outside(outside)] => {
-                    let (secret, key) = outside.split_once('/').unwrap_or(("app-secrets", outside));
-                    json!({ "name": "DATABASE_URL", "valueFrom": { "secretKeyRef": { "name": secret, "key": key } } })
-                }
-                _ => Value::Null,
-            };
-            (scene.form.image("migrate"), None, vec![env], &built)
+            let url = Cluster { stack }.address(&need).map(|url| ("DATABASE_URL".to_owned(), url));
+            let env = pod::variables(url.as_slice());
+            (scene.form.image("migrate"), None, env, &built)
         };
     let container = json!({
         "name": "migrate",
@@ -120,7 +111,7 @@ fn migration(
         },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    let mut spec = pod::spec(scene, &name, source, &[container]);
+    let mut spec = pod::spec(scene, &name, source, container);
     spec["restartPolicy"] = "Never".into();
     spec["topologySpreadConstraints"] = Value::Null;
     let job = json!({

@@ -26,15 +26,19 @@ pub(crate) fn image(scene: &Scene<'_>, program: &Program<'_>) -> String {
 /// Variables: those of the contract come from the ConfigMap, the others one by one; secrets only by reference.
 pub(crate) fn env(scene: &Scene<'_>, program: &Program<'_>) -> Vec<Value> {
     let stack = &scene.input.resolved.stack;
-    let bound = binding::of(stack, program, &Cluster { stack });
+    let mut bound = binding::of(stack, program, &Cluster { stack });
+    bound.retain(|(name, value)| {
+        let default = stack.variables.get(name).and_then(|variable| variable.default.as_ref());
+        default.is_none_or(|default| *value != binding::text(default.as_str()))
+    });
+    variables(&bound)
+}
+
+/// Variables with their values, or where the values are.
+pub(crate) fn variables(bound: &[(String, binding::Value)]) -> Vec<Value> {
     let mut first = Vec::new();
     let mut then = Vec::new();
-    for (name, value) in &bound {
-        if stack.variables.get(name).is_some_and(|variable| {
-            variable.default.as_ref().is_some_and(|default| *value == binding::text(default.as_str()))
-        }) {
-            continue;
-        }
+    for (name, value) in bound {
         match value.as_slice() {
             [Part::Outside(outside)] => first.push(reference(name, outside)),
             parts => {
@@ -97,13 +101,13 @@ pub(crate) fn container(scene: &Scene<'_>, program: &Program<'_>, at: &str) -> V
     let built = matches!(source, Source::Folder(_));
     let command = program.run().filter(|_| program.command.is_some() || !built).map(dockerfile::arguments);
     let env = env(scene, program);
-    json!({
+    let mut container = json!({
         "name": program.name.as_str(),
         "image": image(scene, program),
         "imagePullPolicy": "IfNotPresent",
         "command": command,
         "envFrom": (!scene.input.resolved.stack.variables.is_empty()).then(|| json!([{ "configMapRef": { "name": "app-config" } }])),
-        "env": (!env.is_empty()).then_some(env),
+        "env": null,
         "resources": resources(scene, at, program.size()),
         "securityContext": {
             "allowPrivilegeEscalation": false,
@@ -111,7 +115,12 @@ pub(crate) fn container(scene: &Scene<'_>, program: &Program<'_>, at: &str) -> V
             "capabilities": { "drop": ["ALL"] },
         },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
-    })
+    });
+    if !env.is_empty() {
+        // moved in: `json!` copies what it is given, and this is most of a workload
+        container["env"] = env.into();
+    }
+    container
 }
 
 /// Metadata of pods that read the values of the contract: other values, other pods.
@@ -120,9 +129,9 @@ pub(crate) fn meta(scene: &Scene<'_>, component: &str, name: &str) -> Value {
     json!({ "labels": labels::all(scene, component, name), "annotations": annotations })
 }
 
-/// The rest of a pod around its containers.
-pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, containers: &[Value]) -> Value {
-    json!({
+/// The rest of a pod around its container.
+pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, container: Value) -> Value {
+    let mut spec = json!({
         "serviceAccountName": name,
         "automountServiceAccountToken": false,
         "# a Service called ai must not set AI_PORT": null,
@@ -135,9 +144,11 @@ pub(crate) fn spec(scene: &Scene<'_>, name: &str, source: &Source, containers: &
             "seccompProfile": { "type": "RuntimeDefault" },
         },
         "topologySpreadConstraints": spread(scene, name),
-        "containers": containers,
+        "containers": [null],
         "volumes": [{ "name": "tmp", "emptyDir": { "sizeLimit": "256Mi" } }],
-    })
+    });
+    spec["containers"][0] = container;
+    spec
 }
 
 /// Over zones and machines, as far as there are several.

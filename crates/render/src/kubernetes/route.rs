@@ -17,21 +17,22 @@ fn object(host: &str) -> String {
 }
 
 pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
-    let routes = &scene.input.resolved.stack.routes;
+    // names at which nothing of these files answers are refused elsewhere, or left out
+    let routes = scene.input.resolved.stack.routes.iter().filter(|route| answered(route).next().is_some());
+    let routes: Vec<&Route> = routes.collect();
     if routes.is_empty() {
         return Vec::new();
     }
     if scene.input.options.ingress {
-        return vec![ingress(scene, routes, problems)];
+        return vec![ingress(scene, &routes, problems)];
     }
-    let mut sheets = vec![gateway(scene, routes)];
-    let answered = |route: &&Route| route.paths.iter().any(|path| matches!(path.to.kind, Kind::Service | Kind::Site));
-    for route in routes.iter().filter(answered) {
+    let mut sheets = vec![gateway(scene, &routes)];
+    for route in routes {
         let mut documents = vec![http_route(scene, route)];
         if !route.redirect_from.is_empty() {
             documents.push(redirect(scene, route));
         }
-        for path in &route.paths {
+        for path in answered(route) {
             documents.extend(cors(scene, route, path, problems));
             documents.extend(traffic(scene, route, path));
         }
@@ -40,18 +41,23 @@ pub(crate) fn sheets(scene: &Scene<'_>, problems: &mut Problems) -> Vec<Sheet> {
     sheets
 }
 
+/// The paths that a service or a site answers.
+fn answered(route: &Route) -> impl Iterator<Item = &PathRoute> {
+    route.paths.iter().filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site))
+}
+
 fn names(route: &Route) -> impl Iterator<Item = &str> {
     std::iter::once(route.host.as_str()).chain(route.redirect_from.iter().map(String::as_str))
 }
 
 /// The Gateway: plain HTTP that only redirects, TLS for each name with a certificate of its own.
-fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
+fn gateway(scene: &Scene<'_>, routes: &[&Route]) -> Sheet {
     let app = scene.input.resolved.stack.app.as_str();
     let mut listeners = vec![json!({
         "name": "http", "port": 80, "protocol": "HTTP",
         "allowedRoutes": { "namespaces": { "from": "Same" } },
     })];
-    for host in routes.iter().flat_map(names).filter(|host| *host != "*") {
+    for host in routes.iter().copied().flat_map(names).filter(|host| *host != "*") {
         listeners.push(json!({
             "name": object(host), "hostname": host, "port": 443, "protocol": "HTTPS",
             "tls": { "mode": "Terminate", "certificateRefs": [{ "name": format!("{}-tls", object(host)) }] },
@@ -96,9 +102,9 @@ fn gateway(scene: &Scene<'_>, routes: &[Route]) -> Sheet {
 }
 
 /// What comes by plain HTTP is sent to TLS, for names that have a certificate.
-fn to_https(scene: &Scene<'_>, routes: &[Route]) -> Option<Value> {
-    let hosts: Vec<&str> = routes.iter().flat_map(names).filter(|host| *host != "*").collect();
-    let any = hosts.len() < routes.iter().flat_map(names).count();
+fn to_https(scene: &Scene<'_>, routes: &[&Route]) -> Option<Value> {
+    let hosts: Vec<&str> = routes.iter().copied().flat_map(names).filter(|host| *host != "*").collect();
+    let any = hosts.len() < routes.iter().copied().flat_map(names).count();
     (!hosts.is_empty()).then(|| {
         json!({
             "apiVersion": "gateway.networking.k8s.io/v1",
@@ -132,8 +138,7 @@ fn headers() -> Value {
 
 fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
     let app = scene.input.resolved.stack.app.as_str();
-    let answered = route.paths.iter().filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site));
-    let rules: Vec<Value> = answered
+    let rules: Vec<Value> = answered(route)
         .flat_map(|path| {
             let rewrite = json!([{
                 "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" } },
@@ -274,9 +279,17 @@ fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Vec<Value> {
 }
 
 /// One Ingress for all names. It carries no limits, origins, sizes or stickiness: those are each controller's own words.
-fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Sheet {
+fn ingress(scene: &Scene<'_>, routes: &[&Route], problems: &mut Problems) -> Sheet {
     let app = scene.input.resolved.stack.app.as_str();
+    let mut lose = |key: String| {
+        let message = format!("`{key}`: an Ingress cannot honour it");
+        let mend = "render without --ingress, or take it out of this environment; or leave it out with --leave-out";
+        problems.push(Problem::error(honours::CODE, key, message).with_mend(mend));
+    };
     for route in routes {
+        if !route.redirect_from.is_empty() {
+            lose(format!("route.\"{}\".redirect_from", route.host));
+        }
         for path in &route.paths {
             let lost = [
                 ("limit", path.limit.is_some()),
@@ -286,21 +299,14 @@ fn ingress(scene: &Scene<'_>, routes: &[Route], problems: &mut Problems) -> Shee
                 ("max_body", path.max_body.is_some()),
             ];
             for (key, _) in lost.into_iter().filter(|(_, lost)| *lost) {
-                let key = format!("route.\"{}\".\"{}\".{key}", route.host, path.path);
-                let message = format!("`{key}`: an Ingress cannot honour it");
-                let mend =
-                    "render without --ingress, or take it out of this environment; or leave it out with --leave-out";
-                problems.push(Problem::error(honours::CODE, key, message).with_mend(mend));
+                lose(format!("route.\"{}\".\"{}\".{key}", route.host, path.path));
             }
         }
     }
     let rules: Vec<Value> = routes
         .iter()
         .map(|route| {
-            let paths: Vec<Value> = route
-                .paths
-                .iter()
-                .filter(|path| matches!(path.to.kind, Kind::Service | Kind::Site))
+            let paths: Vec<Value> = answered(route)
                 .map(|path| {
                     let backend = json!({ "service": { "name": path.to.name.as_str(), "port": { "number": 80 } } });
                     json!({ "path": path.path, "pathType": "Prefix", "backend": backend })

@@ -38,11 +38,11 @@ fn deployment(scene: &Scene<'_>, program: &Program<'_>, service: &Service, at: &
         container["lifecycle"] = json!({ "preStop": { "sleep": { "seconds": 5 } } });
     }
     let (_, source) = program.source();
-    let mut spec = pod::spec(scene, name, source, &[container]);
+    let mut spec = pod::spec(scene, name, source, container);
     spec["terminationGracePeriodSeconds"] = json!((service.drain.0 + service.stop.0).as_secs() + 5);
     let replicas =
         (!scales(&service.size)).then(|| scene.form.value(&format!("{at}.replicas"), service.size.replicas.min.into()));
-    json!({
+    let mut deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": labels::meta(scene, "service", name, name),
@@ -53,9 +53,11 @@ fn deployment(scene: &Scene<'_>, program: &Program<'_>, service: &Service, at: &
             "progressDeadlineSeconds": service.start.0.as_secs() + 240,
             "strategy": { "type": "RollingUpdate", "rollingUpdate": { "maxSurge": "25%", "maxUnavailable": 0 } },
             "selector": { "matchLabels": labels::select(scene, name) },
-            "template": { "metadata": pod::meta(scene, "service", name), "spec": spec },
+            "template": { "metadata": pod::meta(scene, "service", name), "spec": null },
         },
-    })
+    });
+    deployment["spec"]["template"]["spec"] = spec;
+    deployment
 }
 
 /// What the autoscaler measures by: percent of what is asked for, so something must be.
@@ -106,7 +108,8 @@ pub(crate) fn balanced(scene: &Scene<'_>, component: &str, name: &str, port: &st
         "spec": {
             "type": "ClusterIP",
             "selector": labels::select(scene, name),
-            "ports": [{ "name": "http", "port": 80, "targetPort": port }],
+            // said although it is the default: an apply by the server knows a port by both
+            "ports": [{ "name": "http", "protocol": "TCP", "port": 80, "targetPort": port }],
         },
     })
 }

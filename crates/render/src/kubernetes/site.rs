@@ -24,7 +24,7 @@ pub(crate) fn sheet(scene: &Scene<'_>, name: &ResourceName, _site: &Site) -> She
         "securityContext": { "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": { "drop": ["ALL"] } },
         "volumeMounts": [{ "name": "tmp", "mountPath": "/tmp" }],
     });
-    let mut spec = pod::spec(scene, text, &Source::Image(String::new()), &[container]);
+    let mut spec = pod::spec(scene, text, &Source::Image(String::new()), container);
     for who in ["runAsUser", "runAsGroup", "fsGroup"] {
         spec["securityContext"][who] = 101.into();
     }

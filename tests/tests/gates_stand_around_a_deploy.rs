@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::Signal;
 use serde_json::Value;
-use stories::{Load, Story, until};
+use stories::{Fleet, Load, Story, until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -261,4 +261,42 @@ fn a_dry_run_says_who_finds_out_what() {
     }
     let plan = story.slipway(&["deploy", "--dry-run", "--json"]).expect(0).json();
     assert!(plan["steps"].to_string().contains(r#""gates":["smoke"]"#), "{plan}");
+}
+
+// commands run where the deploy does, addresses are asked at the edge of each host
+#[test]
+fn gates_stand_around_a_deploy_to_hosts() {
+    let fleet = Fleet::start(2);
+    let gates = r#"
+[gate.smoke]
+when = "after"
+run = "sh smoke.sh"
+checks = ["all instances are ready", "/health answers", "http.errors < 50%"]
+
+[environment.production]"#;
+    let stack = fleet.story.read("slipway.toml").replace("[environment.production]", gates);
+    fleet.story.write("slipway.toml", &stack);
+    fleet.story.write("smoke.sh", "cp marker.txt seen.txt");
+    fleet.story.mark("two");
+    fleet.slipway(&["deploy", "--yes"]).expect(0);
+    fleet.level("two");
+    assert_eq!(fleet.story.read("seen.txt"), "two");
+    let last = fleet.status().expect("a status")["deploys"][0].clone();
+    assert!(checks(&last).iter().all(|(_, passed)| *passed) && checks(&last).len() == 4, "{last}");
+
+    let load = fleet.load(&[0, 1]);
+    fleet.story.mark("three");
+    fleet.story.write("smoke.sh", "echo 'the crane is stuck'; exit 3");
+    let back = fleet.slipway(&["deploy", "--yes"]).expect(4);
+    assert!(back.stderr.contains("the crane is stuck"), "{}", back.stderr);
+    fleet.level("two");
+    assert_eq!(load.stop().failures, Vec::<String>::new());
+
+    // nobody is left who could pass it: the hosts go back
+    fleet.story.write("smoke.sh", "touch begun; sleep 600");
+    let mut deploy = fleet.command(&["deploy", "--yes", "--lease", "3s"]).spawn().expect("slipway starts");
+    until("the gate", PATIENCE * 2, || fleet.story.project().join("begun").exists().then_some(()));
+    deploy.kill().expect("it runs");
+    deploy.wait().expect("it ends");
+    assert_eq!(fleet.settled(), "two");
 }

@@ -25,7 +25,10 @@ pub(super) async fn ask(question: &str, patience: Duration, progress: &Progress)
     };
     progress.go_on();
     match answer {
-        Err(_) => Err(format!("nobody answered within {}", stack::Period(patience))),
+        Err(_) => {
+            progress.printer().say(""); // the question's line is still open
+            Err(format!("nobody answered within {}", stack::Period(patience)))
+        }
         Ok(Ok(Ok(answer))) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
         Ok(Ok(Ok(_))) => Err("the answer was no".to_owned()),
         Ok(Ok(Err(error))) => Err(format!("cannot read the answer: {error}")),

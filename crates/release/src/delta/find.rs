@@ -1,7 +1,8 @@
 //! Which stretches of new content resemble which stretches of earlier content.
 //!
 //! Two passes, so that little is remembered and looked up: the first knows every thirty-second place of the earlier
-//! content, which finds all that merely moved; the second knows every place of what is left, if that is not much.
+//! content, which finds all that merely moved; the second knows every place of what is left, if that is not much. Where
+//! nearly nothing moved, the first knows nothing but that.
 
 use std::ops::Range;
 
@@ -15,6 +16,9 @@ const COARSE: usize = 32;
 
 /// So many places at most in the second.
 const FINE: usize = 4 << 20;
+
+/// Nearly nothing moved when one of so many bytes is another than at the same place before.
+const STILL: usize = 16;
 
 /// A stretch ends where it has so many more differing than equal bytes than at its best.
 const DROP: i32 = 48;
@@ -38,8 +42,15 @@ pub(super) struct Stretch {
 /// The stretches of `content` that resemble some of `before`, in order, none over another. Works on up to `threads`
 /// threads; their number changes nothing.
 pub(super) fn find(before: &[u8], content: &[u8], threads: usize) -> Vec<Stretch> {
-    let table = Table::of(before, &[0..before.len()], COARSE);
     let pieces = content.len().div_ceil(PIECE);
+    let differing = in_parallel(pieces, threads, |piece| {
+        let (from, to) = (piece * PIECE, (piece + 1) * PIECE);
+        let (new, old) = (&content[from..content.len().min(to)], before.get(from..before.len().min(to)));
+        differing(old.unwrap_or_default(), new)
+    });
+    let still = differing.iter().sum::<usize>() < content.len() / STILL;
+    let known = 0..if still { 0 } else { before.len() };
+    let table = Table::of(before, std::slice::from_ref(&known), COARSE);
     let coarse = in_parallel(pieces, threads, |piece| {
         let range = piece * PIECE..content.len().min((piece + 1) * PIECE);
         // what did not move is at the same place
@@ -57,6 +68,13 @@ pub(super) fn find(before: &[u8], content: &[u8], threads: usize) -> Vec<Stretch
     let mut all: Vec<Stretch> = coarse.into_iter().chain(fine.into_iter().flatten()).collect();
     all.sort_unstable_by_key(|stretch| stretch.at);
     joined(all.into_iter())
+}
+
+/// How many bytes are others, about.
+fn differing(old: &[u8], new: &[u8]) -> usize {
+    let (olds, news) = (old.as_chunks::<8>().0, new.as_chunks::<8>().0);
+    let equal = olds.iter().zip(news).filter(|(old, new)| old == new).count() * 8;
+    new.len() - equal
 }
 
 /// Stretches where one goes on where the one before ends are one.
@@ -91,7 +109,7 @@ fn left(stretches: &[Stretch], length: usize) -> Vec<Range<usize>> {
     let mut taken: Vec<Range<usize>> = stretches.iter().map(|one| one.from..one.from + one.length).collect();
     taken.sort_unstable_by_key(|range| range.start);
     let (mut at, mut left) = (0, Vec::new());
-    for range in taken.into_iter().chain([length..length]) {
+    for range in taken.into_iter().chain(std::iter::once(length..length)) {
         if range.start > at {
             left.push(at..range.start);
         }
@@ -150,7 +168,7 @@ fn forward(old: &[u8], new: &[u8]) -> usize {
     let mut likeness = Likeness::default();
     for (old, new) in olds.iter().zip(news) {
         if old == new {
-            likeness.take_equal(old);
+            likeness.take_equal(*old);
         } else if !old.iter().zip(new).all(|(old, new)| likeness.take(*old, *new)) {
             return likeness.length;
         }
@@ -187,9 +205,9 @@ impl Likeness {
         }
     }
 
-    fn take_equal(&mut self, both: &[u8; 8]) {
+    fn take_equal(&mut self, both: [u8; 8]) {
         self.seen += 8;
-        self.score += if both == &[0; 8] { 0 } else { 4 };
+        self.score += if both == [0; 8] { 0 } else { 4 };
         self.note();
     }
 

@@ -58,9 +58,13 @@ impl Moved {
                 }
             }
         }
+        let parts = apart(parts);
+        if parts.iter().all(|part| part.by == 0) {
+            return Self::default();
+        }
         let first = old.loads.iter().map(|load| load.address).min().unwrap_or(0).max(LEAST);
         let last = old.loads.iter().map(Load::last_address).max().unwrap_or(0);
-        Self { places: old.places, parts: apart(parts), first, span: last.saturating_sub(first) }
+        Self { places: old.places, parts, first, span: last.saturating_sub(first) }
     }
 
     /// Moves all addresses in the earlier program. Works on up to `threads` threads; their number changes nothing.

@@ -94,7 +94,8 @@ fn read(file: &[u8]) -> Option<Program> {
     for index in 0..count.min(MOST) {
         let at = table.checked_add(index * size)?;
         let (kind, flags) = (number(file, at, 4)?, number(file, at + 4, 4)?);
-        let (offset, address, length) = (number(file, at + 8, 8)?, number(file, at + 16, 8)?, number(file, at + 32, 8)?);
+        let (offset, address, length) =
+            (number(file, at + 8, 8)?, number(file, at + 16, 8)?, number(file, at + 32, 8)?);
         if length == 0 || offset.checked_add(length)? > file.len() as u64 {
             continue;
         }

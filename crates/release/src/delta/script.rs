@@ -171,6 +171,11 @@ pub(super) fn read<E>(
     let (mut block, mut gap) = (Vec::with_capacity(BLOCK), take(&mut gaps));
     for step in steps {
         for copied in before[step.from..step.from + step.copy].chunks(BLOCK) {
+            if let Some(later) = gap.map_or(Some(None), |equal| equal.checked_sub(copied.len() as u64).map(Some)) {
+                gap = later;
+                to(copied)?;
+                continue;
+            }
             block.clear();
             block.extend_from_slice(copied);
             let mut at = 0_usize;
@@ -353,6 +358,17 @@ mod tests {
         let script = write(&before, &content);
         assert!(script.len() < 2 * 2_900 + 500 + 200, "{} bytes", script.len());
         assert_eq!(read(&before, &script, content.len()), Some(content));
+    }
+
+    #[test]
+    fn a_program_is_made_of_the_one_before() {
+        let before = std::fs::read(std::env::current_exe().expect("a path")).expect("a file");
+        let mut content = before.clone();
+        let middle = content.len() / 2;
+        content.splice(middle..middle, [7; 96]);
+        let script = write(&before, &content);
+        assert!(script.len() < content.len() / 20, "{} bytes", script.len());
+        assert!(read(&before, &script, content.len()) == Some(content));
     }
 
     proptest! {

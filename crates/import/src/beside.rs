@@ -54,12 +54,15 @@ impl Beside {
         let proxies: BTreeSet<&str> =
             files.clone().into_iter().filter(|file| passes_on(file)).map(|file| file.name.as_str()).collect();
         for file in files {
-            let copies = || file.text.lines().map(str::split_whitespace).filter_map(|mut words| {
-                matches!(words.next()?, "COPY" | "ADD").then(|| words.next()).flatten()
-            });
-            let carries = |copied: &str| {
-                let copied = copied.trim_start_matches("./");
-                proxies.iter().any(|proxy| *proxy == copied || proxy.ends_with(&format!("/{copied}")))
+            let copies = || {
+                file.text
+                    .lines()
+                    .map(str::split_whitespace)
+                    .filter_map(|mut words| matches!(words.next()?, "COPY" | "ADD").then(|| words.next()).flatten())
+            };
+            let carries = |from: &str| {
+                let from = from.trim_start_matches("./");
+                proxies.iter().any(|proxy| *proxy == from || proxy.ends_with(&format!("/{from}")))
             };
             if is_dockerfile(&file.name) && copies().any(carries) {
                 beside.proxies.insert(file.name.clone());
@@ -75,10 +78,15 @@ fn last(path: &str) -> String {
     path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase()
 }
 
+/// What follows the last dot of a name.
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
+}
+
 /// Whether a file is a crontab by its name.
 pub(crate) fn is_crontab(path: &str) -> bool {
     let name = last(path);
-    name == "crontab" || name.ends_with(".cron") || path.split('/').rev().nth(1) == Some("cron.d")
+    name == "crontab" || ending(&name) == "cron" || path.split('/').rev().nth(1) == Some("cron.d")
 }
 
 /// Whether a file is a Dockerfile by its name.
@@ -93,7 +101,7 @@ pub(crate) fn passes_on(file: &File) -> bool {
         let names = file.text.lines().filter_map(|line| line.trim().strip_prefix("server_name "));
         names.flat_map(str::split_whitespace).any(|name| name.contains('.'))
     };
-    last(&file.name).ends_with(".conf") && file.text.contains("server") && (file.text.contains("proxy_pass") || named())
+    ending(&last(&file.name)) == "conf" && file.text.contains("server") && (file.text.contains("proxy_pass") || named())
 }
 
 /// The image that the last stage of a Dockerfile is built on; `None` when it is an earlier stage.
@@ -102,7 +110,7 @@ pub(crate) fn base(text: &str) -> Option<&str> {
         let mut words = line.split_whitespace();
         words.next().is_some_and(|word| word.eq_ignore_ascii_case("from"))
     };
-    let last = text.lines().filter(|line| from(line)).next_back()?;
+    let last = text.lines().rfind(|line| from(line))?;
     last.split_whitespace().skip(1).find(|word| !word.starts_with("--"))
 }
 
@@ -182,8 +190,8 @@ fn composed(command: &str) -> Option<String> {
     words.next()?;
     while let Some(word) = words.next() {
         match word {
-            "-e" | "--env" | "-v" | "--volume" | "-u" | "--user" | "-w" | "--workdir" | "-p" | "--publish" | "--name"
-            | "--entrypoint" | "-l" | "--label" => drop(words.next()),
+            "-e" | "--env" | "-v" | "--volume" | "-u" | "--user" | "-w" | "--workdir" | "-p" | "--publish"
+            | "--name" | "--entrypoint" | "-l" | "--label" => drop(words.next()),
             _ if word.starts_with('-') => {}
             _ => return Some(word.to_owned()),
         }
@@ -202,7 +210,8 @@ mod tests {
     #[test]
     fn crontabs_say_when_services_run() {
         let text = "# nightly\nMAILTO=ops@example.com\n0 3 * * * root cd /opt/a && docker compose --profile jobs run --rm -T clean\nCRON_TZ=Europe/Berlin\n@daily docker-compose run --rm match\n*/5 * * * * /usr/bin/poll\n";
-        let found: Vec<_> = lines(text).into_iter().map(|line| (line.when.cron, line.when.zone, line.service)).collect();
+        let found: Vec<_> =
+            lines(text).into_iter().map(|line| (line.when.cron, line.when.zone, line.service)).collect();
         let berlin = Some("Europe/Berlin".to_owned());
         assert_eq!(
             found,

@@ -29,10 +29,12 @@ pub(crate) struct File {
 }
 
 type Reader = fn(&File, &mut Draft) -> Result<Vec<Entry>, String>;
+/// Reads files whose parts refer to each other; fails with the file that is wrong, and why.
+type Together = fn(&[&File], &mut Draft) -> Result<Vec<Entry>, (String, String)>;
 
 /// What a person is told can be imported.
 const KNOWN: &str = "compose files, Procfile, .env, Dockerfile, package.json, Kubernetes YAML, Terraform, GitHub workflows, systemd units, \
-                     Kamal's deploy.yml, fly.toml and app.json";
+                     crontabs, configurations of nginx, Kamal's deploy.yml, fly.toml and app.json";
 
 /// Reads a file, or all known files of a folder, into a stack.
 ///
@@ -108,12 +110,7 @@ fn one_by_one(files: &[(usize, File, Reader)], draft: &mut Draft, report: &mut R
 }
 
 /// Reads files whose parts refer to each other.
-fn together(
-    reader: fn(&[&File], &mut Draft) -> Result<Vec<Entry>, (String, String)>,
-    files: &[File],
-    draft: &mut Draft,
-    report: &mut Report,
-) -> Result<(), ImportError> {
+fn together(reader: Together, files: &[File], draft: &mut Draft, report: &mut Report) -> Result<(), ImportError> {
     let all: Vec<&File> = files.iter().collect();
     let entries = reader(&all, draft).map_err(|(path, reason)| ImportError::Malformed { path, reason })?;
     report.files.extend(files.iter().map(|file| file.name.clone()));

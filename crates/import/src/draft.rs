@@ -1,6 +1,9 @@
 //! The stack file as it comes to be: tables with keys and remarks, written in the order people read them.
 
-use std::{collections::{BTreeMap, BTreeSet}, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use stack::{AppName, ByteSize, Millicpu, ResourceName, Span};
 use toml::Value;

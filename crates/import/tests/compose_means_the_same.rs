@@ -52,14 +52,16 @@ fn values(example: &str) -> String {
     for name in example.lines().filter_map(|line| line.strip_suffix('=')) {
         values.entry(name.to_owned()).or_insert_with(|| "made-by-slipway-20-long".to_owned());
     }
-    values.into_iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    let lines: Vec<String> = values.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    lines.join("\n") + "\n"
 }
 
 /// Renders what was imported beside the file it came from.
 fn rendered(imported: &Imported, folder: &Path) -> Result<(), String> {
     let dev = stack::environments(&imported.stack).into_iter().next().ok_or("no environment")?;
     let resolved = stack::resolve("slipway.toml", &imported.stack, &dev).map_err(|problems| problems.to_string())?;
-    let options = Options { project: ".".to_owned(), folder: Some(".".to_owned()), leave_out: true, ..Options::default() };
+    let options =
+        Options { project: ".".to_owned(), folder: Some(".".to_owned()), leave_out: true, ..Options::default() };
     let input = Input { all: vec![resolved.clone()], resolved, options };
     let files = render::render(Target::Compose, &input).map_err(|problems| problems.to_string())?.files;
     for file in files.iter().filter(|file| ["compose.yaml", ".env.example"].contains(&file.path.as_str())) {
@@ -69,11 +71,15 @@ fn rendered(imported: &Imported, folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// An application in a way of writing, and what was found out about it.
+type Compared = ((usize, usize), Result<Outcome, String>);
+
 /// One file, there and back.
 fn compared(tool: &Path, application: usize, way: usize) -> Result<Outcome, String> {
     let text = compose(application, way);
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|error| error.to_string());
+    let write =
+        |name: &str, text: &str| std::fs::write(folder.path().join(name), text).map_err(|error| error.to_string());
     write("compose.yaml", &text)?;
     let imported = import(&folder.path().join("compose.yaml")).map_err(|error| error.to_string())?;
     rendered(&imported, folder.path())?;
@@ -83,8 +89,8 @@ fn compared(tool: &Path, application: usize, way: usize) -> Result<Outcome, Stri
         write(name, if name.ends_with("yaml") { "services:\n  included:\n    image: example/other:1\n" } else { "x" })?;
     }
     // what the tool itself refuses to read is in the report as refused
-    let accepted: String = text.lines().filter(|line| !origin::refused_by_the_tool(line)).map(|line| format!("{line}\n")).collect();
-    write("compose.yaml", &accepted)?;
+    let accepted: Vec<&str> = text.lines().filter(|line| !origin::refused_by_the_tool(line)).collect();
+    write("compose.yaml", &(accepted.join("\n") + "\n"))?;
     let before = config(tool, folder.path(), "compose.yaml")?;
     let after = config(tool, folder.path(), "rendered.yaml")?;
     Ok(meaning::compare(&text, &imported.report, &before, &after))
@@ -97,7 +103,7 @@ fn what_was_kept_of_two_hundred_files_means_the_same_to_compose() {
     let all: Vec<(usize, usize)> =
         (0..APPLICATIONS.len()).flat_map(|application| (0..WAYS).map(move |way| (application, way))).collect();
     let next = AtomicUsize::new(0);
-    let found: Mutex<Vec<((usize, usize), Result<Outcome, String>)>> = Mutex::new(Vec::new());
+    let found: Mutex<Vec<Compared>> = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {

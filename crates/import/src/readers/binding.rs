@@ -57,10 +57,7 @@ pub(crate) fn needed(variable: &str, value: &str, reference: &str, at: &Cursor<'
             data::variable(reference)
         ));
     } else {
-        at.changed(&format!(
-            "`needs` {reference} gives it {}: let the program read those",
-            data::injected(reference)
-        ));
+        at.changed(&format!("`needs` {reference} gives it {}: let the program read those", data::injected(reference)));
     }
 }
 

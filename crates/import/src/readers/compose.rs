@@ -50,7 +50,7 @@ pub(crate) fn read(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, String>
         }
     }
     let services = at.find("services").map(|services| services.entries()).unwrap_or_default();
-    let scene = Scene::of(&file.name, &services, bases, draft);
+    let scene = Scene::of(&file.name, &services, &bases, draft);
     name(&at, &scene, draft);
     // data services first: what leads to them is known by their names
     for (name, service) in &services {

@@ -41,10 +41,8 @@ pub(crate) fn read(files: &[&File], draft: &mut Draft) -> Result<Vec<Entry>, (St
         let trees = tree::yaml(&file.text).map_err(|reason| (file.name.clone(), reason))?;
         sheets.push(Sheet { file, trees, marks: Marks::default() });
     }
-    let cursors: Vec<(&File, Cursor<'_>)> = sheets
-        .iter()
-        .flat_map(|sheet| sheet.documents().into_iter().map(|at| (sheet.file, at)))
-        .collect();
+    let cursors: Vec<(&File, Cursor<'_>)> =
+        sheets.iter().flat_map(|sheet| sheet.documents().into_iter().map(|at| (sheet.file, at))).collect();
     let mut known = Known::default();
     let kind_of = |at: &Cursor<'_>| at.find("kind").and_then(|kind| kind.text()).unwrap_or_default();
     // programs lead to each other by their names

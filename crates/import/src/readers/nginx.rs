@@ -118,7 +118,11 @@ fn server(server: &Directive, known: &Known<'_>, report: &mut Report<'_>, draft:
         .map(|name| if name == "_" { "*".to_owned() } else { name.to_lowercase() })
         .collect();
     // plain HTTP that sends to HTTPS stands beside the server it sends to
-    let sent = server.body.iter().find(|inner| inner.name() == "return").and_then(|inner| Some(redirected(inner.words.last()?)));
+    let sent = server
+        .body
+        .iter()
+        .find(|inner| inner.name() == "return")
+        .and_then(|inner| Some(redirected(inner.words.last()?)));
     let hosts: Vec<&String> = names.iter().filter(|name| !name.starts_with('~')).collect();
     report.say(server, Fate::Changed, "[route.\"HOST\"]");
     for inner in &server.body {
@@ -148,7 +152,13 @@ fn location(at: &Directive, hosts: &[&String], known: &Known<'_>, report: &mut R
     let words: Vec<&str> = at.words[1..].iter().map(String::as_str).collect();
     let prefix = match words[..] {
         [path] | ["=" | "^~", path] if path.starts_with('/') => path,
-        _ => return report.whole(at, Fate::Refused, "only prefixes of whole segments lead anywhere; write the path as one"),
+        _ => {
+            return report.whole(
+                at,
+                Fate::Refused,
+                "only prefixes of whole segments lead anywhere; write the path as one",
+            );
+        }
     };
     let whole = if prefix == "/" { "/" } else { prefix.trim_end_matches('/') };
     let pass = at.body.iter().find(|inner| inner.name() == "proxy_pass");
@@ -173,7 +183,11 @@ fn location(at: &Directive, hosts: &[&String], known: &Known<'_>, report: &mut R
     let (host, sticky) = known.upstreams.get(address).copied().unwrap_or((host_of(address), false));
     let service = [address, host].map(|name| label(name, "")).into_iter().find(|name| draft.has("service", name));
     let Some(service) = service else {
-        return report.whole(at, Fate::Refused, "it leads to no service of these files; write it as a path of the route");
+        return report.whole(
+            at,
+            Fate::Refused,
+            "it leads to no service of these files; write it as a path of the route",
+        );
     };
     let mut to = toml::Table::new();
     to.insert("to".to_owned(), format!("service.{service}").into());

@@ -152,9 +152,8 @@ pub(crate) fn dockerfile(file: &File, draft: &mut Draft) -> Result<Vec<Entry>, S
     let stem = file.name.rsplit('/').next().and_then(|name| name.rsplit_once('.')).map_or("", |(stem, _)| stem);
     // an image that another file names after it
     let named = named.or_else(|| draft.has("service", stem).then(|| stem.to_owned()));
-    let based = beside::base(&file.text).is_some_and(|image| {
-        !matches!(data::role(image), Role::Program | Role::Proxy | Role::Search)
-    });
+    let based = beside::base(&file.text)
+        .is_some_and(|image| !matches!(data::role(image), Role::Program | Role::Proxy | Role::Search));
     if named.is_none() && (based || draft.dockerfiles.contains_key(&file.name) || draft.steps.contains(stem)) {
         let reason = "it builds what Slipway's edge, a data service, a job or a migration takes the place of";
         let lines = file.text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'));

@@ -43,7 +43,8 @@ pub(crate) fn read(files: &[&File], draft: &mut Draft) -> Result<Vec<Entry>, (St
         .collect();
     let modules = Modules::of(&sheets, &values);
     let mut budget = 0;
-    let trees: Vec<(&str, Node)> = sheets.iter().map(|sheet| (sheet.name, modules.filled(sheet, &mut budget))).collect();
+    let trees: Vec<(&str, Node)> =
+        sheets.iter().map(|sheet| (sheet.name, modules.filled(sheet, &mut budget))).collect();
     let marks: Vec<Marks> = files.iter().map(|_| Marks::default()).collect();
     let mut resources = Vec::new();
     let mut roots = Vec::new();

@@ -147,7 +147,8 @@ pub(crate) fn compose(application: usize, way: usize) -> String {
         text += &extras(way, service, port);
     }
     text += "volumes:\n";
-    for name in data.iter().copied().chain([services[services.len() - 1].0]).collect::<std::collections::BTreeSet<_>>() {
+    for name in data.iter().copied().chain([services[services.len() - 1].0]).collect::<std::collections::BTreeSet<_>>()
+    {
         text += &format!("  {name}_data:\n    driver: local\n");
     }
     match way {

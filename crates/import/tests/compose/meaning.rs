@@ -56,7 +56,11 @@ pub(crate) fn compare(text: &str, report: &Report, before: &Value, after: &Value
         }
         outcome.compared += 1;
         if let Err(found) = same(path, value, before, after) {
-            outcome.differences.push(format!("{} = {value} was kept as `{}`, and is {found}", path.join("."), entry.key));
+            outcome.differences.push(format!(
+                "{} = {value} was kept as `{}`, and is {found}",
+                path.join("."),
+                entry.key
+            ));
         }
     }
     additions(&source, &entries, before, after, &mut outcome);
@@ -74,7 +78,9 @@ fn additions(source: &Value, entries: &[&Entry], before: &Value, after: &Value, 
             outcome.differences.push(format!("service {name} was in no file"));
             continue;
         }
-        let server = entries.iter().any(|entry| entry.key == format!("services.{name}.image") && entry.reason.contains("`engine`"));
+        let server = entries
+            .iter()
+            .any(|entry| entry.key == format!("services.{name}.image") && entry.reason.contains("`engine`"));
         for (key, _) in service.as_object().expect("a service").iter().filter(|(_, value)| !value.is_null()) {
             let there = before["services"][name.as_str()].get(key).is_some_and(|value| !value.is_null());
             let said = entries.iter().any(|entry| entry.key.starts_with(&format!("services.{name}.{key}")));
@@ -102,7 +108,13 @@ fn nearest<'e>(entries: &[&'e Entry], key: &str) -> Option<&'e Entry> {
     };
     let direct = entries.iter().filter(above).max_by_key(|entry| entry.key.len());
     // a key that the tool writes as one value may be several in the report, as a list of words
-    direct.or_else(|| entries.iter().find(|entry| entry.key.starts_with(&format!("{key}[")) || entry.key.starts_with(&format!("{key}.")))).copied()
+    direct
+        .or_else(|| {
+            entries
+                .iter()
+                .find(|entry| entry.key.starts_with(&format!("{key}[")) || entry.key.starts_with(&format!("{key}.")))
+        })
+        .copied()
 }
 
 /// Every value that is no map or list; commands and lists of words count as one.
@@ -170,7 +182,8 @@ fn engine(before: &Value, after: &Value) -> bool {
         let (name, tag) = image.split_once(':').unwrap_or((image, ""));
         (name.to_owned(), tag.split(['.', '-']).next().unwrap_or_default().to_owned())
     };
-    before == after || (["postgres", "redis", "rabbitmq"].contains(&parts(before).0.as_str()) && parts(before) == parts(after))
+    before == after
+        || (["postgres", "redis", "rabbitmq"].contains(&parts(before).0.as_str()) && parts(before) == parts(after))
 }
 
 fn number(value: &Value) -> Option<f64> {

@@ -27,9 +27,10 @@ pub(crate) fn of(source: &Value, path: &[String]) -> Origin {
     }
     match words[..] {
         ["name"] if source.get("name").is_none() => Origin::Default,
-        ["networks", "default", ..] => Origin::Default,
         // what the tool names after the project, and the folder it looks in
-        ["volumes" | "networks" | "secrets" | "configs", _, "name" | "file"] => Origin::Default,
+        ["networks", "default", ..] | ["volumes" | "networks" | "secrets" | "configs", _, "name" | "file"] => {
+            Origin::Default
+        }
         _ => Origin::Key(joined(&words)),
     }
 }
@@ -84,14 +85,14 @@ fn joined(words: &[&str]) -> String {
     let mut text = String::new();
     for word in words {
         if !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-            text += &format!("[{word}]");
+            text.extend(["[", word, "]"]);
             continue;
         }
         if !text.is_empty() {
             text.push('.');
         }
         if word.contains('.') {
-            text += &format!("\"{word}\"");
+            text.extend(["\"", word, "\""]);
         } else {
             text += word;
         }

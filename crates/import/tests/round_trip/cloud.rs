@@ -7,7 +7,17 @@ use super::fact::{Fact, Said};
 
 /// Keys of `cloud` that a provider's files say plainly.
 const DATABASE: [&str; 11] = [
-    "kind", "capacity", "server", "name", "class", "replica_class", "keep", "window", "maintenance", "storage_class", "insights",
+    "kind",
+    "capacity",
+    "server",
+    "name",
+    "class",
+    "replica_class",
+    "keep",
+    "window",
+    "maintenance",
+    "storage_class",
+    "insights",
 ];
 const CACHE: [&str; 2] = ["name", "class"];
 const SEARCH: [&str; 4] = ["nodes", "masters", "class", "master_class"];
@@ -75,7 +85,10 @@ fn caches(first: &Stack, stack: &Stack) -> Said {
     for (name, cache) in &stack.caches {
         let Some(known) = first.caches.get(name) else { continue };
         let (engine, version) = cache.engine.split_once(':').unwrap_or((&cache.engine, ""));
-        said.insert(name.to_string(), format!("{engine}:{} {} {}", version.split('.').next().unwrap_or(""), cache.shards, cache.replicas));
+        said.insert(
+            name.to_string(),
+            format!("{engine}:{} {} {}", version.split('.').next().unwrap_or(""), cache.shards, cache.replicas),
+        );
         for key in CACHE {
             said.extend(asked(&known.cloud, &cache.cloud, key).map(|value| (format!("{name} {key}"), value)));
         }
@@ -87,7 +100,11 @@ fn buckets(first: &Stack, stack: &Stack) -> Said {
     let mut said = Said::new();
     for (name, bucket) in &stack.buckets {
         let Some(known) = first.buckets.get(name) else { continue };
-        said.insert(name.to_string(), format!("{} {:?} {:?}", bucket.versions, bucket.archive_after, bucket.delete_after));
+        said.insert(name.to_string(), format!("{:?} {:?}", bucket.archive_after, bucket.delete_after));
+        // every rented bucket keeps old versions
+        if known.versions {
+            said.insert(format!("{name} versions"), bucket.versions.to_string());
+        }
         if known.name.is_some() {
             said.insert(format!("{name} name"), format!("{:?}", bucket.name));
         }

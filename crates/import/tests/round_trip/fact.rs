@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use render::Target;
 use stack::{
-    CommandSource, DatabaseEngine, EnvironmentName, Kind, Limit, LimitKey, Migrations, ResourceName, ResourceRef,
-    Resolved, Retention, Size, Source, Stack,
+    CommandSource, DatabaseEngine, EnvironmentName, Kind, Migrations, Resolved, ResourceName, ResourceRef, Source,
+    Stack,
 };
+
+use super::said::{backups, cap, cron, engines, given, one, rate, served, settings, size, words};
 
 /// What one fact says of a stack: a key and its value for each thing it is about.
 pub(crate) type Said = BTreeMap<String, String>;
@@ -57,7 +59,6 @@ facts! {
     Jobs "jobs and functions on a schedule: command, schedule, time zone";
     Overlap "whether the next run of a job ends the last";
     Retries "how often a job is tried again, and how long it may take";
-    Deadline "how long a job may take";
     Engines "databases, caches and queues with engine and version";
     Followers "replicas of databases, caches and queues";
     Files "databases in one file (SQLite), and which programs need them";
@@ -99,6 +100,7 @@ pub(crate) struct Scene<'s> {
 
 impl Scene<'_> {
     /// What a fact says of a stack, `second` being one of the two.
+    #[expect(clippy::too_many_lines, reason = "a table of what each fact says")]
     pub(crate) fn says(&self, fact: Fact, second: &Resolved, all: &[Resolved]) -> Said {
         let stack = &second.stack;
         match fact {
@@ -122,7 +124,10 @@ impl Scene<'_> {
                 })
                 .map(|(name, site)| {
                     let source = &site.source;
-                    (name.to_string(), format!("{} {:?} {:?} {} {}", source.dir, source.build, source.out, site.spa, site.hashed))
+                    (
+                        name.to_string(),
+                        format!("{} {:?} {:?} {} {}", source.dir, source.build, source.out, site.spa, site.hashed),
+                    )
                 })
                 .collect(),
             Fact::Images => self
@@ -202,9 +207,9 @@ impl Scene<'_> {
             Fact::Files => self.files(stack),
             Fact::Needs => self.needs(stack),
             Fact::Buckets => self.buckets(stack),
-            Fact::Jobs | Fact::Overlap | Fact::Retries | Fact::Deadline => self.jobs(fact, stack),
+            Fact::Jobs | Fact::Overlap | Fact::Retries => self.jobs(fact, stack),
             Fact::Engines | Fact::Followers => engines(fact, stack),
-            Fact::Settings | Fact::OpenSettings => self.settings(fact, stack),
+            Fact::Settings | Fact::OpenSettings => settings(fact, stack),
             Fact::CacheMemory => stack
                 .caches
                 .iter()
@@ -270,9 +275,16 @@ impl Scene<'_> {
     /// Services; a site that came back as the service of its image is none.
     fn services(&self, stack: &Stack) -> impl Iterator<Item = (String, stack::Service)> {
         let sites = self.first.stack.sites.keys().cloned().collect::<BTreeSet<ResourceName>>();
-        let searches: BTreeSet<ResourceName> =
-            self.first.stack.extras.keys().filter(|need| need.kind == Kind::Search).map(|need| need.name.clone()).collect();
-        let services: Vec<_> = stack.services.clone().into_iter().filter(|(name, _)| self.runs(name.as_str())).collect();
+        let searches: BTreeSet<ResourceName> = self
+            .first
+            .stack
+            .extras
+            .keys()
+            .filter(|need| need.kind == Kind::Search)
+            .map(|need| need.name.clone())
+            .collect();
+        let services: Vec<_> =
+            stack.services.clone().into_iter().filter(|(name, _)| self.runs(name.as_str())).collect();
         services
             .into_iter()
             .filter(move |(name, _)| !sites.contains(name) && !searches.contains(name))
@@ -361,7 +373,8 @@ impl Scene<'_> {
             for (name, value) in env {
                 let known = given.get(&program).is_some_and(|given| given.contains(&name));
                 let outside = value.contains("${");
-                if !known && !["PORT", "HOST", "SLIPWAY_APP"].contains(&name.as_str()) && !(plain && outside) {
+                let told = known || ["PORT", "HOST", "SLIPWAY_APP"].contains(&name.as_str());
+                if !(told || plain && outside) {
                     said.insert(format!("{program}.{name}"), value);
                 }
             }
@@ -380,9 +393,9 @@ impl Scene<'_> {
         for (_, _, env) in self.programs(stack) {
             for value in env.values() {
                 let used = stack::template::variables(value).expect("a good template");
-                let open = used.into_iter().filter(|name| {
-                    stack.variables.get(*name).is_none_or(|variable| variable.default.is_none())
-                });
+                let open = used
+                    .into_iter()
+                    .filter(|name| stack.variables.get(*name).is_none_or(|variable| variable.default.is_none()));
                 names.extend(open.map(str::to_owned));
             }
         }
@@ -442,7 +455,8 @@ impl Scene<'_> {
     }
 
     fn jobs(&self, fact: Fact, stack: &Stack) -> Said {
-        let jobs = stack.jobs.iter().map(|(name, job)| (name, &job.command, &job.schedule, format!("{:?}", job.overlap)));
+        let jobs =
+            stack.jobs.iter().map(|(name, job)| (name, &job.command, &job.schedule, format!("{:?}", job.overlap)));
         let functions = stack.functions.iter().filter_map(|(name, function)| {
             Some((name, &function.command, function.schedule.as_ref()?, "Skip".to_owned()))
         });
@@ -452,22 +466,10 @@ impl Scene<'_> {
                 let said = match fact {
                     Fact::Overlap => (overlap == "Replace").to_string(),
                     Fact::Retries => format!("{} {}", command.retries, command.timeout),
-                    Fact::Deadline => command.timeout.to_string(),
                     _ => format!("{} | {} | {}", words(&command.run), cron(&schedule.cron), schedule.time_zone),
                 };
                 (name.to_string(), said)
             })
-            .collect()
-    }
-
-    fn settings(&self, fact: Fact, stack: &Stack) -> Said {
-        let open = |key: &str| fact == Fact::Settings || key != "archive_mode";
-        let databases = stack.databases.iter().filter(|(_, database)| served(database));
-        databases
-            .flat_map(|(name, database)| {
-                database.settings.iter().map(move |(key, value)| (format!("{name}.{key}"), value.clone()))
-            })
-            .filter(|(key, _)| open(key.rsplit('.').next().unwrap_or_default()))
             .collect()
     }
 
@@ -514,128 +516,5 @@ impl Scene<'_> {
             }
         }
         said
-    }
-}
-
-fn one(key: &str, value: &str) -> Said {
-    Said::from([(key.to_owned(), value.to_owned())])
-}
-
-/// Whether the target runs the server itself.
-fn served(database: &stack::Database) -> bool {
-    database.url.is_none() && matches!(database.engine, DatabaseEngine::Postgres(_))
-}
-
-/// Names by which a program is told of what it needs.
-fn given(needs: &[ResourceRef]) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for need in needs {
-        let own = need.name.as_str().to_ascii_uppercase().replace('-', "_");
-        let (of_kind, ending): (&[&str], &str) = match need.kind {
-            Kind::Database => (&["DATABASE_URL", "PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD"], "DATABASE_URL"),
-            Kind::Cache => (&["REDIS_URL"], "CACHE_URL"),
-            Kind::Queue => (&["AMQP_URL"], "QUEUE_URL"),
-            Kind::Bucket => (
-                &["BUCKET", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ENDPOINT_URL_S3"],
-                "BUCKET",
-            ),
-            Kind::Service => (&[], "URL"),
-            Kind::Search => (&[], "SEARCH"),
-            Kind::Mail => (&[], "MAIL"),
-            _ => continue,
-        };
-        names.extend(of_kind.iter().map(|name| (*name).to_owned()));
-        names.insert(format!("{own}_{ending}"));
-    }
-    names
-}
-
-/// A command line by its words: a shell around it that only starts it says nothing.
-fn words(run: &str) -> String {
-    let words = shlex::split(run).unwrap_or_else(|| vec![run.to_owned()]);
-    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["sh" | "/bin/sh", "-c", line] if line.starts_with("exec ") => self::words(&line[5..]),
-        _ => words.join("\u{1f}"),
-    }
-}
-
-fn cron(cron: &str) -> String {
-    let plain = match cron {
-        "@hourly" => "0 * * * *",
-        "@daily" | "@midnight" => "0 0 * * *",
-        "@weekly" => "0 0 * * 0",
-        "@monthly" => "0 0 1 * *",
-        "@yearly" | "@annually" => "0 0 1 1 *",
-        other => other,
-    };
-    plain.to_owned()
-}
-
-fn size(size: &Size) -> Option<String> {
-    let text = format!(
-        "{} {}",
-        size.cpu.map_or_else(String::new, |cpu| format!("{}..{}", cpu.min, cpu.max)),
-        size.memory.map_or_else(String::new, |memory| format!("{}..{}", memory.min, memory.max))
-    );
-    (text != " ").then_some(text)
-}
-
-fn cap(size: &Size) -> Option<String> {
-    let cpu = size.cpu.map_or_else(String::new, |cpu| cpu.max.to_string());
-    let memory = size.memory.map_or_else(String::new, |memory| memory.max.to_string());
-    (size.cpu.is_some() || size.memory.is_some()).then(|| format!("{cpu} {memory}"))
-}
-
-fn engines(fact: Fact, stack: &Stack) -> Said {
-    let mut said = Said::new();
-    let mut add = |key: String, engine: &str, followers: u32| {
-        drop(said.insert(key, if fact == Fact::Engines { engine.to_owned() } else { followers.to_string() }));
-    };
-    for (name, database) in stack.databases.iter().filter(|(_, one)| one.url.is_none()) {
-        match &database.engine {
-            DatabaseEngine::Postgres(version) => {
-                let major = version.split('.').next().unwrap_or(version);
-                add(format!("database.{name}"), &format!("postgres:{major}"), database.replicas);
-            }
-            // a file is no server: whoever uses it says where it is
-            DatabaseEngine::Sqlite => {}
-        }
-    }
-    for (name, cache) in stack.caches.iter().filter(|(_, one)| one.url.is_none()) {
-        let (engine, version) = cache.engine.split_once(':').unwrap_or((&cache.engine, ""));
-        let major = version.split('.').next().unwrap_or(version);
-        add(format!("cache.{name}"), &format!("{engine}:{major}"), cache.replicas);
-    }
-    for (name, queue) in stack.queues.iter().filter(|(_, one)| one.url.is_none()) {
-        add(format!("queue.{name}"), &queue.engine, queue.replicas);
-    }
-    said
-}
-
-fn backups(fact: Fact, stack: &Stack) -> Said {
-    let mut said = Said::new();
-    for (name, database) in stack.databases.iter().filter(|(_, database)| served(database)) {
-        let Some(backup) = &database.backup else { continue };
-        let Some(bucket) = backup.to.first().and_then(|to| stack.buckets.get_key_value(&to.name)) else { continue };
-        let bucket = bucket.1.name.clone().unwrap_or_else(|| format!("{}-{}", stack.app, bucket.0));
-        let keep = backup.keep.unwrap_or(Retention { days: 30, weeks: 0, months: 0 });
-        let at = backup.at.as_deref().unwrap_or("03:00");
-        let keep = if fact == Fact::Backups {
-            format!("{}d {}w {}m", keep.days, keep.weeks, keep.months)
-        } else {
-            format!("{}d", keep.days.max(keep.weeks * 7).max(keep.months * 31))
-        };
-        said.insert(name.to_string(), format!("{at} {keep} {bucket}"));
-    }
-    said
-}
-
-/// A limit as proxies count: in a second, or in a minute.
-fn rate(limit: &Limit) -> String {
-    let millis = u64::from(limit.period).max(1);
-    let per = if limit.per == LimitKey::Ip { "ip" } else { "all" };
-    match u64::from(limit.requests) * 1000 / millis {
-        0 => format!("{}/m per {per}", (u64::from(limit.requests) * 60_000 / millis).max(1)),
-        second => format!("{second}/s per {per}"),
     }
 }

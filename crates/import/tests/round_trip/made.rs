@@ -75,7 +75,11 @@ pub(crate) fn stack(choices: &mut Choices<'_>) -> String {
         let (build, spa) = (choices.one(&["", "npm ci && npm run build"]), choices.flag());
         let build = if build.is_empty() { String::new() } else { format!("build = \"{build}\"\n") };
         let dir = choices.one(&[".", "web/pages"]);
-        let _ = write!(text, "[site.pages]\ndir = \"{dir}\"\n{build}out = \"dist\"\nspa = {spa}\nhashed = {}\n", choices.flag());
+        let _ = write!(
+            text,
+            "[site.pages]\ndir = \"{dir}\"\n{build}out = \"dist\"\nspa = {spa}\nhashed = {}\n",
+            choices.flag()
+        );
     }
     routes(choices, services, site, &mut text);
     text += "[variable]\nGREETING = { default = \"hello\" }\nMODE = { one_of = [\"a\", \"b\"], default = \"a\" }\nTOKEN = { secret = true, min_length = 20 }\n";
@@ -85,7 +89,10 @@ pub(crate) fn stack(choices: &mut Choices<'_>) -> String {
     }
     text += "[environment.dev]\ntarget = \"local\"\n[environment.staging]\ntarget = \"hosts\"\nhosts = [\"deploy@a.example.com\"]\n";
     let approve = choices.flag();
-    let _ = write!(text, "[environment.production]\ntarget = \"kubernetes\"\ndata = \"real\"\napprove = {approve}\n[environment.cloud]\ntarget = \"aws\"\n");
+    let _ = write!(
+        text,
+        "[environment.production]\ntarget = \"kubernetes\"\ndata = \"real\"\napprove = {approve}\n[environment.cloud]\ntarget = \"aws\"\n"
+    );
     text
 }
 
@@ -104,7 +111,8 @@ fn stores(choices: &mut Choices<'_>, databases: usize, text: &mut String) -> Vec
             "migrations = \"migrations/x\"\n",
             "migrate = { run = \"npx prisma migrate deploy\", service = \"api\" }\n",
         ]);
-        *text += choices.one(&["", "settings = { max_connections = 200, work_mem = \"16MB\", search_path = \"a$b\" }\n"]);
+        *text +=
+            choices.one(&["", "settings = { max_connections = 200, work_mem = \"16MB\", search_path = \"a$b\" }\n"]);
         *text += choices.one(&["", "size = { cpu = \"500m..2\", memory = \"1Gi..4Gi\" }\n"]);
         *text += choices.one(&["", "storage = \"20Gi..100Gi\"\nreplicas = 2\n"]);
         *text += choices.one(&[
@@ -120,7 +128,12 @@ fn stores(choices: &mut Choices<'_>, databases: usize, text: &mut String) -> Vec
         found.push(format!("cache.{name}"));
     }
     if choices.flag() {
-        let _ = write!(text, "[queue.mq]\nengine = \"rabbitmq:{}\"\nreplicas = {}\n", choices.one(&["4", "3.12"]), 1 + 2 * choices.below(2));
+        let _ = write!(
+            text,
+            "[queue.mq]\nengine = \"rabbitmq:{}\"\nreplicas = {}\n",
+            choices.one(&["4", "3.12"]),
+            1 + 2 * choices.below(2)
+        );
         found.push("queue.mq".to_owned());
     }
     // a backup needs them
@@ -160,7 +173,11 @@ fn size(choices: &mut Choices<'_>, replicas: bool) -> String {
         parts.push(format!("memory = \"{}\"", choices.one(&["512Mi", "256Mi..1Gi"])));
     }
     if scaled {
-        parts.push(choices.one(&["replicas = \"2..10\", scale_at = { cpu = 60, memory = 80 }", "replicas = \"1..4\""]).to_owned());
+        parts.push(
+            choices
+                .one(&["replicas = \"2..10\", scale_at = { cpu = 60, memory = 80 }", "replicas = \"1..4\""])
+                .to_owned(),
+        );
     } else if replicas && choices.flag() {
         parts.push("replicas = 3".to_owned());
     }
@@ -171,12 +188,17 @@ fn service(choices: &mut Choices<'_>, at: usize, stores: &[String], text: &mut S
     let name = SERVICES[at];
     let _ = writeln!(text, "[service.{name}]");
     let run = |choices: &mut Choices<'_>| format!("run = {}\n", serde_json::Value::from(choices.one(&RUNS)));
-    *text += &match choices.below(4) {
+    let source = match choices.below(4) {
         0 => format!("image = \"acme/{name}:1.{at}\"\n"),
         1 => format!("image = \"acme/{name}:1.{at}\"\n{}", run(choices)),
         2 => format!("dir = \"src/{name}\"\nbuild = \"npm ci\"\n{}", run(choices)),
-        _ => format!("dockerfile = \"{}\"\ncontext = \"{}\"\n", choices.one(&["Dockerfile", "docker/x.Dockerfile"]), choices.one(&[".", "docker"])),
+        _ => format!(
+            "dockerfile = \"{}\"\ncontext = \"{}\"\n",
+            choices.one(&["Dockerfile", "docker/x.Dockerfile"]),
+            choices.one(&[".", "docker"])
+        ),
     };
+    text.push_str(&source);
     let port = choices.below(4) != 3;
     if port {
         let _ = writeln!(text, "port = {}", 4000 + at);
@@ -195,12 +217,21 @@ fn service(choices: &mut Choices<'_>, at: usize, stores: &[String], text: &mut S
 
 fn job(choices: &mut Choices<'_>, at: usize, services: usize, stores: &[String], text: &mut String) {
     let _ = writeln!(text, "[job.{}]", ["tidy", "match"][at]);
-    *text += &match choices.below(2) {
+    let source = match choices.below(2) {
         0 => format!("service = \"{}\"\n", SERVICES[choices.below(services)]),
         _ => format!("image = \"acme/job:{at}\"\n"),
     };
+    text.push_str(&source);
     let _ = writeln!(text, "run = {}", serde_json::Value::from(choices.one(&RUNS)));
-    let schedule = choices.one(&["0 2 * * *", "@daily", "*/15 * * * *", "30 4 * * 1", "0 9-17 * * 1-5", "0 0 1,15 * *", "@hourly"]);
+    let schedule = choices.one(&[
+        "0 2 * * *",
+        "@daily",
+        "*/15 * * * *",
+        "30 4 * * 1",
+        "0 9-17 * * 1-5",
+        "0 0 1,15 * *",
+        "@hourly",
+    ]);
     let zone = choices.one(&["", "time_zone = \"Europe/Berlin\"\n"]);
     let overlap = choices.one(&["", "overlap = \"replace\"\n", "overlap = \"queue\"\n"]);
     let retries = choices.one(&["", "retries = 3\n"]);
@@ -225,11 +256,18 @@ fn routes(choices: &mut Choices<'_>, services: usize, site: bool, text: &mut Str
     }
     for host in choices.some(&["a.example.com", "b.example.com"]) {
         let _ = writeln!(text, "[route.\"{host}\"]");
-        let to = if site && choices.flag() { "site.pages".to_owned() } else { format!("service.{}", choices.one(&open)) };
+        let to =
+            if site && choices.flag() { "site.pages".to_owned() } else { format!("service.{}", choices.one(&open)) };
         let _ = writeln!(text, "\"/\" = \"{to}\"");
         for path in choices.some(&["/api", "/api/v1/auth", "/x"]) {
             let mut keys = format!("to = \"service.{}\"", choices.one(&open));
-            for key in choices.some(&["limit = \"100/s per ip\"", "strip = true", "cors = \"ORIGINS\"", "max_body = \"10Mi\"", "sticky = true"]) {
+            for key in choices.some(&[
+                "limit = \"100/s per ip\"",
+                "strip = true",
+                "cors = \"ORIGINS\"",
+                "max_body = \"10Mi\"",
+                "sticky = true",
+            ]) {
                 keys += ", ";
                 keys += key;
             }

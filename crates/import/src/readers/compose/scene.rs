@@ -48,15 +48,9 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    pub(crate) fn of(
-        file: &str,
-        services: &[(&str, Cursor<'_>)],
-        bases: BTreeSet<String>,
-        draft: &mut Draft,
-    ) -> Self {
+    pub(crate) fn of(file: &str, services: &[(&str, Cursor<'_>)], bases: &BTreeSet<String>, draft: &mut Draft) -> Self {
         let folder = path::folder(file);
-        let mut scene =
-            Scene { parts: BTreeMap::new(), app: None, images: BTreeMap::new(), builds: BTreeMap::new() };
+        let mut scene = Scene { parts: BTreeMap::new(), app: None, images: BTreeMap::new(), builds: BTreeMap::new() };
         for (name, service) in services {
             if let Some(found) = build::of(service, folder) {
                 scene.builds.insert((*name).to_owned(), found);

@@ -35,12 +35,7 @@ pub(crate) fn words(at: &Cursor<'_>) -> Vec<String> {
 }
 
 /// What a service is that others wait for.
-pub(crate) fn part(
-    name: &str,
-    at: &Cursor<'_>,
-    waiting: &BTreeSet<String>,
-    services: &[(&str, Cursor<'_>)],
-) -> Part {
+pub(crate) fn part(name: &str, at: &Cursor<'_>, waiting: &BTreeSet<String>, services: &[(&str, Cursor<'_>)]) -> Part {
     let words = words(at);
     let image = |name: &str| {
         let (_, at) = services.iter().find(|(known, _)| *known == name)?;
@@ -52,7 +47,8 @@ pub(crate) fn part(
         return Part::Buckets(folders.filter_map(|path| path.rsplit('/').next()).map(str::to_owned).collect());
     }
     let file = at.find_below(&["build", "dockerfile"]).and_then(|at| at.text()).unwrap_or_default();
-    let migrates = [name, &file].into_iter().chain(words.iter().map(String::as_str)).any(|text| text.contains("migrat"));
+    let migrates =
+        [name, &file].into_iter().chain(words.iter().map(String::as_str)).any(|text| text.contains("migrat"));
     let needed = at.find("depends_on").map(|at| match at.entries() {
         entries if entries.is_empty() => at.items().iter().filter_map(Cursor::text).collect(),
         entries => entries.into_iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),

@@ -11,7 +11,7 @@ use crate::{
 /// Gathered over all documents.
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Values of ConfigMaps; of Secrets the names of the variables that hold them.
+    /// Values of each `ConfigMap`; of Secrets the names of the variables that hold them.
     pub(crate) configs: BTreeMap<String, Vec<(String, String)>>,
     /// Data services by the Secrets that hold their addresses and passwords.
     pub(crate) secrets: BTreeMap<String, String>,

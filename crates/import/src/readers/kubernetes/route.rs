@@ -95,7 +95,7 @@ pub(crate) fn http(at: &Cursor<'_>, known: &mut Known, draft: &mut Draft) {
     let named = at.find_below(&["spec", "hostnames"]);
     let mut hosts: Vec<String> = named
         .as_ref()
-        .map(|hosts| hosts.items())
+        .map(Cursor::items)
         .unwrap_or_default()
         .iter()
         .filter_map(|host| Some(host.text()?.to_lowercase()))

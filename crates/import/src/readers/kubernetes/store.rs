@@ -111,7 +111,8 @@ pub(crate) fn cluster(at: &Cursor<'_>, known: &mut Known, draft: &mut Draft) {
             }
             "plugins" => {
                 for plugin in at.items() {
-                    if let Some(store) = plugin.find_below(&["parameters", "barmanObjectName"]).and_then(|at| at.text()) {
+                    if let Some(store) = plugin.find_below(&["parameters", "barmanObjectName"]).and_then(|at| at.text())
+                    {
                         known.databases.insert(store, name.clone());
                     }
                 }

@@ -122,7 +122,7 @@ pub(crate) fn shell(word: &str) -> String {
             rest = &rest[at + 2..];
         } else if is_name {
             out += &rest[..at];
-            out += &format!("${{{name}}}");
+            out.extend(["${", name, "}"]);
             rest = after;
         } else {
             out += &rest[..at + 2];
@@ -194,12 +194,9 @@ mod tests {
     #[test]
     fn only_brackets_take_variables() {
         let names = BTreeMap::from([("A".to_owned(), "${KEY}".to_owned()), ("B".to_owned(), "plain".to_owned())]);
-        for (value, said) in [
-            ("x$(A)y", "x${KEY}y"),
-            ("$(B) $(C)", "plain $(C)"),
-            ("$$(A) $A ${A}", "$(A) $A $${A}"),
-            ("$(", "$("),
-        ] {
+        for (value, said) in
+            [("x$(A)y", "x${KEY}y"), ("$(B) $(C)", "plain $(C)"), ("$$(A) $A ${A}", "$(A) $A $${A}"), ("$(", "$(")]
+        {
             assert_eq!(written(value, &names), said, "{value}");
         }
         assert_eq!(shell("--port=$(PORT) $$(id) $(a b)"), "--port=${PORT} $(id) $(a b)");

@@ -1,4 +1,4 @@
-//! Programs that always run: Deployments, StatefulSets, Pods and their like.
+//! Programs that always run: a `Deployment`, a `StatefulSet`, a `Pod` and their like.
 
 use super::{WRITES, container, known::Known, number, store};
 use crate::{

@@ -50,7 +50,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Directive>, String> {
                 let words = std::mem::take(&mut words);
                 put(&mut open, Directive { line: begun, words, body: Vec::new() });
             }
-            Token::Open if words.is_empty() => return Err(format!("line {line}: a block without a name; mend the file")),
+            Token::Open if words.is_empty() => {
+                return Err(format!("line {line}: a block without a name; mend the file"));
+            }
             Token::Open => open.push(Directive { line: begun, words: std::mem::take(&mut words), body: Vec::new() }),
             Token::Close => {
                 let Some(closed) = open.pop().filter(|_| words.is_empty()) else {
@@ -98,8 +100,8 @@ fn tokens(text: &str) -> Result<Vec<(usize, Token)>, String> {
             first => {
                 let mut word = String::from(first);
                 // `${name}` is a part of a word
-                while let Some(c) =
-                    chars.next_if(|c| !c.is_whitespace() && *c != ';' && *c != '}' && (*c != '{' || word.ends_with('$')))
+                while let Some(c) = chars
+                    .next_if(|c| !c.is_whitespace() && *c != ';' && *c != '}' && (*c != '{' || word.ends_with('$')))
                 {
                     word.push(c);
                     if c == '{' {

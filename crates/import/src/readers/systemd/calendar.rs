@@ -6,7 +6,8 @@ const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 pub(crate) fn cron(text: &str) -> Option<(String, Option<String>)> {
     let mut words: Vec<&str> = text.split_whitespace().collect();
     // a zone is the last word: `UTC`, or a name with a slash that is no step of a field
-    let zone = words.pop_if(|word| *word == "UTC" || word.starts_with(|c: char| c.is_ascii_uppercase()) && word.contains('/'));
+    let zone =
+        words.pop_if(|word| *word == "UTC" || word.starts_with(|c: char| c.is_ascii_uppercase()) && word.contains('/'));
     let zone = zone.map(str::to_owned);
     let alias = match words[..] {
         ["minutely"] => Some("* * * * *"),
@@ -31,15 +32,9 @@ pub(crate) fn cron(text: &str) -> Option<(String, Option<String>)> {
         _ => return None,
     };
     let date: Vec<&str> = date.split('-').collect();
-    let (month, day) = match date[..] {
-        ["*", month, day] | [month, day] => (month, day),
-        _ => return None,
-    };
+    let (["*", month, day] | [month, day]) = date[..] else { return None };
     let time: Vec<&str> = time.split(':').collect();
-    let (hour, minute) = match time[..] {
-        [hour, minute] | [hour, minute, "0" | "00"] => (hour, minute),
-        _ => return None,
-    };
+    let ([hour, minute] | [hour, minute, "0" | "00"]) = time[..] else { return None };
     let line = [(minute, "0"), (hour, "0"), (day, "1"), (month, "1")]
         .into_iter()
         .map(|(field, first)| self::field(field, first))
@@ -81,7 +76,9 @@ fn weekday(text: &str) -> Option<String> {
     };
     let items = text.split(',').map(|item| match item.split_once("..") {
         // cron counts the last day of such a range as the seventh
-        Some((from, to)) => Some(format!("{}-{}", day(from)?, day(to).map(|at| if at == "0" { "7".to_owned() } else { at })?)),
+        Some((from, to)) => {
+            Some(format!("{}-{}", day(from)?, day(to).map(|at| if at == "0" { "7".to_owned() } else { at })?))
+        }
         None => day(item),
     });
     Some(items.collect::<Option<Vec<_>>>()?.join(","))

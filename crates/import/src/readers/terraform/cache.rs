@@ -1,12 +1,7 @@
 //! Caches of the provider.
 
 use super::{keep, plain};
-use crate::{
-    cursor::Cursor,
-    draft::{Draft},
-    report::Fate,
-    trap::Trap,
-};
+use crate::{cursor::Cursor, draft::Draft, report::Fate, trap::Trap};
 
 pub(crate) fn read(kind: &str, own: &str, at: &Cursor<'_>, draft: &mut Draft) {
     let version = plain(at, "engine_version")
@@ -34,6 +29,13 @@ pub(crate) fn read(kind: &str, own: &str, at: &Cursor<'_>, draft: &mut Draft) {
             );
         } else {
             nodes.kept_as("one server");
+        }
+    }
+    // the primary is one of them
+    for from in ["num_cache_clusters", "number_cache_clusters"] {
+        if let Some(count) = number(from).filter(|count| *count > 0) {
+            section.set("replicas", count - 1);
+            keep(at, &[from], "`replicas`, and the primary");
         }
     }
     for (from, to) in [("num_node_groups", "shards"), ("replicas_per_node_group", "replicas")] {

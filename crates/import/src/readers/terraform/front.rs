@@ -3,12 +3,7 @@
 use toml::Value;
 
 use super::{keep, plain, resource::All};
-use crate::{
-    cursor::Cursor,
-    draft::{Draft},
-    report::Fate,
-    trap::Trap,
-};
+use crate::{cursor::Cursor, draft::Draft, report::Fate, trap::Trap};
 
 pub(crate) fn distribution(own: &str, at: &Cursor<'_>, all: &All, draft: &mut Draft) {
     let names: Vec<String> =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Value;
 
-use super::{cache, database, days, flat, front, function, keep, many, plain, referred, service, store, UNKNOWN};
+use super::{UNKNOWN, cache, database, days, flat, front, function, keep, many, plain, referred, service, store};
 use crate::{
     cursor::Cursor,
     draft::{Draft, label},
@@ -55,7 +55,10 @@ impl All {
         let tasks = of("aws_ecs_service")
             .iter()
             .filter_map(|service| {
-                let task = service.at.find("task_definition").and_then(|task| referred(&task.text()?, "aws_ecs_task_definition"));
+                let task = service
+                    .at
+                    .find("task_definition")
+                    .and_then(|task| referred(&task.text()?, "aws_ecs_task_definition"));
                 Some((task?, service::name(&service.name, &service.at)))
             })
             .collect();

@@ -78,7 +78,8 @@ impl Modules {
         }
         for (folder, value) in values {
             let tops = folders.iter_mut().filter(|(known, module)| {
-                module.caller.is_none() && (*known == folder || folder.starts_with(&format!("{known}/")) || *known == ".")
+                module.caller.is_none()
+                    && (*known == folder || folder.starts_with(&format!("{known}/")) || *known == ".")
             });
             for (_, module) in tops {
                 module.variables.extend(map(Some(value)).cloned());
@@ -116,9 +117,9 @@ impl Modules {
                 None => node.value.clone(),
             },
             Value::List(items) => Value::List(items.iter().map(|item| self.fill(item, folder, seen, budget)).collect()),
-            Value::Map(map) => Value::Map(
-                map.iter().map(|(key, node)| (key.clone(), self.fill(node, folder, seen, budget))).collect(),
-            ),
+            Value::Map(map) => {
+                Value::Map(map.iter().map(|(key, node)| (key.clone(), self.fill(node, folder, seen, budget))).collect())
+            }
             other => other.clone(),
         };
         Node { line: node.line, value }
@@ -128,7 +129,7 @@ impl Modules {
     fn text(&self, text: &str, folder: &str, seen: &mut BTreeSet<String>, budget: &mut usize) -> Option<Value> {
         let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
         if let Some(name) = inside.filter(|inside| !inside.contains("${")) {
-            return self.name(name.trim(), folder, seen, budget).map(|node| node.value);
+            return self.sum(name.trim(), folder, seen, budget).map(|node| node.value);
         }
         let mut out = String::new();
         let mut rest = text;
@@ -137,12 +138,20 @@ impl Modules {
             let Some((name, after)) = rest[at + 2..].split_once('}') else { break };
             match self.name(name.trim(), folder, seen, budget).and_then(|node| node.scalar()) {
                 Some(value) if out.len() + value.len() < LARGEST => out += &value,
-                _ => out += &rest[at..at + 2 + name.len() + 1],
+                _ => out += &rest[at..=at + 2 + name.len()],
             }
             rest = after;
         }
         out += rest;
         Some(Value::Text(out))
+    }
+
+    /// The value of a name, or of one with a number added, as in `var.replicas + 1`.
+    fn sum(&self, text: &str, folder: &str, seen: &mut BTreeSet<String>, budget: &mut usize) -> Option<Node> {
+        let Some((name, more)) = text.rsplit_once(" + ") else { return self.name(text, folder, seen, budget) };
+        let node = self.name(name.trim(), folder, seen, budget)?;
+        let sum = node.scalar()?.parse::<i64>().ok()?.checked_add(more.trim().parse().ok()?)?;
+        Some(Node { line: node.line, value: Value::Number(sum.to_string()) })
     }
 
     /// The value of a name, as `var.databases["main"].class`.
@@ -235,6 +244,8 @@ fn parts(name: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -248,10 +259,12 @@ mod tests {
             sheet("modules/store/main.tf", "output \"ids\" {\n  value = { files = aws_s3_bucket.files.id }\n}\n"),
             sheet(
                 "modules/db/main.tf",
-                "resource \"aws_db_instance\" \"main\" {\n  identifier     = \"${var.name}-main\"\n  instance_class = var.databases[\"main\"].class\n  bucket         = var.bucket\n  other          = var.nowhere\n}\n",
+                "resource \"aws_db_instance\" \"main\" {\n  identifier     = \"${var.name}-main\"\n  instance_class = var.databases[\"main\"].class\n  bucket         = var.bucket\n  other          = var.nowhere\n  count          = var.databases[\"main\"].replicas + 1\n}\n",
             ),
         ];
-        let values = crate::hcl::read("stage = \"live\"\ndatabases = { main = { class = \"db.t3.small\" } }\n").unwrap();
+        let values =
+            crate::hcl::read("stage = \"live\"\ndatabases = { main = { class = \"db.t3.small\", replicas = 2 } }\n")
+                .unwrap();
         let modules = Modules::of(&sheets, &[("environments".to_owned(), values)]);
         let filled = modules.filled(&sheets[2], &mut 0);
         let main = filled.find("resource").and_then(|all| all.find("aws_db_instance")?.find("main")).unwrap();
@@ -260,6 +273,7 @@ mod tests {
         assert_eq!(get("instance_class"), "db.t3.small");
         assert_eq!(get("bucket"), "${aws_s3_bucket.files.id}");
         assert_eq!(get("other"), "${var.nowhere}");
+        assert_eq!(get("count"), "3");
         assert!(modules.follows(".", "db") && !modules.follows(".", "none"));
     }
 
@@ -267,7 +281,7 @@ mod tests {
     fn what_refers_to_itself_ends() {
         let mut text = String::from("locals {\n  a0 = \"x\"\n");
         for at in 1..40 {
-            text += &format!("  a{at} = \"${{local.a{0}}}${{local.a{0}}}\"\n", at - 1);
+            let _ = writeln!(text, "  a{at} = \"${{local.a{0}}}${{local.a{0}}}\"", at - 1);
         }
         text += "  round = local.round\n}\nresource \"a\" \"b\" {\n  c = local.a39\n  d = local.round\n}\n";
         let sheets = [Sheet { name: "main.tf", tree: crate::hcl::read(&text).unwrap() }];

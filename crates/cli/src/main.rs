@@ -16,6 +16,11 @@ mod values;
 
 use std::process::ExitCode;
 
+/// The static program's. What is lent out and given back by every request must cost nothing to speak of.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // A shim must stay under a megabyte, so it starts before anything else is set up.
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();

@@ -128,6 +128,8 @@ async fn launch(binary: &Path, folder: &Path, spec: &Spec, take_over: bool) -> R
     let mut command = tokio::process::Command::new(binary);
     command.arg("shim").arg(folder).args(take_over.then_some("--adopt"));
     command.env_clear().envs(super::spec::inherited(|name| std::env::var(name).ok()));
+    // the allocator of a static program would take two megabytes at once; the program below does not get to see this
+    command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(complaints);
     let starting = format!("starting the shim {}", binary.display());
     let mut child = command.spawn().map_err(ShimError::io(starting))?;

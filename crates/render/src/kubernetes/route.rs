@@ -291,14 +291,14 @@ fn ingress(scene: &Scene<'_>, routes: &[&Route], problems: &mut Problems) -> She
             lose(format!("route.\"{}\".redirect_from", route.host));
         }
         for path in &route.paths {
-            let lost = [
+            let keys = [
                 ("limit", path.limit.is_some()),
                 ("cors", path.cors.is_some()),
                 ("sticky", path.sticky),
                 ("strip", path.strip),
                 ("max_body", path.max_body.is_some()),
             ];
-            for (key, _) in lost.into_iter().filter(|(_, lost)| *lost) {
+            for (key, _) in keys.into_iter().filter(|(_, said)| *said) {
                 lose(format!("route.\"{}\".\"{}\".{key}", route.host, path.path));
             }
         }

@@ -117,7 +117,7 @@ fn migration(
     let job = json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": scene.form.hooked(labels::meta(scene, "migrate", &name, &scene.form.once(&name))),
+        "metadata": labels::meta(scene, "migrate", &name, &scene.form.once(&name)),
         "spec": {
             "# the database may still be starting: each try comes later than the last, ten minutes in all": null,
             "backoffLimit": 6,
@@ -126,7 +126,10 @@ fn migration(
             "template": { "metadata": pod::meta(scene, "migrate", &name), "spec": spec },
         },
     });
-    let documents = vec![pod::account(scene, "migrate", &name), policy::migration(scene, database, &name), job];
+    let mut documents = vec![pod::account(scene, "migrate", &name), policy::migration(scene, database, &name), job];
+    for document in &mut documents {
+        document["metadata"] = scene.form.hooked(document["metadata"].take());
+    }
     let about = format!("Changes the schema of {database}. Apply it and wait for it before the services.");
     (name, about, documents)
 }

@@ -66,8 +66,8 @@ fn helm_makes_of_the_chart_what_the_plain_files_are() {
         let upgrade = helm(folder.path(), &[&template[..], &["--is-upgrade"]].concat());
         assert!(!upgrade.contains("<<<") && !upgrade.contains(">>>"), "{stack}");
         let mut upgrade = alike(super::read(&upgrade));
-        for (_, job) in upgrade.iter_mut().filter(|(name, _)| name.starts_with("Job/")) {
-            let annotations = job["metadata"].as_object_mut().and_then(|meta| meta.remove("annotations"));
+        for (_, step) in upgrade.iter_mut().filter(|(name, _)| name.contains("/migrate-")) {
+            let annotations = step["metadata"].as_object_mut().and_then(|meta| meta.remove("annotations"));
             let wanted = json!({ "helm.sh/hook": "pre-upgrade", "helm.sh/hook-delete-policy": "before-hook-creation" });
             assert_eq!(annotations, Some(wanted), "{stack}");
         }

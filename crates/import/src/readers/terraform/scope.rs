@@ -148,7 +148,8 @@ impl Modules {
 
     /// The value of a name, or of one with a number added, as in `var.replicas + 1`.
     fn sum(&self, text: &str, folder: &str, seen: &mut BTreeSet<String>, budget: &mut usize) -> Option<Node> {
-        let Some((name, more)) = text.rsplit_once(" + ") else { return self.name(text, folder, seen, budget) };
+        let Some((one, other)) = text.rsplit_once(" + ") else { return self.name(text, folder, seen, budget) };
+        let (name, more) = if one.trim().parse::<i64>().is_ok() { (other, one) } else { (one, other) };
         let node = self.name(name.trim(), folder, seen, budget)?;
         let sum = node.scalar()?.parse::<i64>().ok()?.checked_add(more.trim().parse().ok()?)?;
         Some(Node { line: node.line, value: Value::Number(sum.to_string()) })
@@ -259,7 +260,7 @@ mod tests {
             sheet("modules/store/main.tf", "output \"ids\" {\n  value = { files = aws_s3_bucket.files.id }\n}\n"),
             sheet(
                 "modules/db/main.tf",
-                "resource \"aws_db_instance\" \"main\" {\n  identifier     = \"${var.name}-main\"\n  instance_class = var.databases[\"main\"].class\n  bucket         = var.bucket\n  other          = var.nowhere\n  count          = var.databases[\"main\"].replicas + 1\n}\n",
+                "resource \"aws_db_instance\" \"main\" {\n  identifier     = \"${var.name}-main\"\n  instance_class = var.databases[\"main\"].class\n  bucket         = var.bucket\n  other          = var.nowhere\n  count          = var.databases[\"main\"].replicas + 1\n  all            = 1 + var.databases[\"main\"].replicas\n}\n",
             ),
         ];
         let values =
@@ -273,7 +274,7 @@ mod tests {
         assert_eq!(get("instance_class"), "db.t3.small");
         assert_eq!(get("bucket"), "${aws_s3_bucket.files.id}");
         assert_eq!(get("other"), "${var.nowhere}");
-        assert_eq!(get("count"), "3");
+        assert_eq!((get("count"), get("all")), ("3".to_owned(), "3".to_owned()));
         assert!(modules.follows(".", "db") && !modules.follows(".", "none"));
     }
 

@@ -5,12 +5,20 @@
 
 #[path = "tools/bench.rs"]
 mod bench;
+#[path = "tools/emulator.rs"]
+mod emulator;
 #[path = "tools/kept.rs"]
 mod kept;
 #[path = "tools/kubernetes/mod.rs"]
 mod kubernetes;
+#[path = "tools/made.rs"]
+mod made;
 #[path = "tools/mistakes.rs"]
 mod mistakes;
+#[path = "tools/older.rs"]
+mod older;
+#[path = "tools/opentofu.rs"]
+mod opentofu;
 #[path = "tools/postgres.rs"]
 mod postgres;
 #[path = "tools/provider.rs"]
@@ -21,12 +29,13 @@ mod stacks;
 mod terraform;
 #[path = "tools/terraform_modules.rs"]
 mod terraform_modules;
+#[path = "tools/terraformed.rs"]
+mod terraformed;
 
 use std::fmt::Write as _;
 
 use bench::{Bench, run};
 use kept::Python;
-use provider::Provider;
 use render::Target;
 
 /// A `.env` with a value for every name.
@@ -98,62 +107,6 @@ fn yamllint_finds_nothing() {
             run(Python::get().command("yamllint").args(["--strict", "-d", rules]).arg(file));
         }
     }
-}
-
-/// The stacks that are rendered for AWS.
-const CLOUDS: [(&str, &str); 5] = [
-    ("jamdung", "production"),
-    ("jobgraph", "production"),
-    ("roastify-ec2", "production"),
-    ("jobsprint", "production"),
-    ("companion", "cloud"),
-];
-
-// proves T1, T5, T13, S0.9, S0.11, S1.1-S1.39, S3.15, S4.9, S4.10
-#[test]
-fn terraform_is_formatted_and_every_argument_is_one_of_the_provider() {
-    let provider = Provider::get();
-    for (stack, environment) in CLOUDS {
-        let bench = Bench::render(stack, environment, Target::Terraform);
-        run(kept::terraform().args(["fmt", "-check", "-diff", "-recursive"]).current_dir(bench.folder()));
-        let wrong = terraform::check(&provider, bench.folder());
-        assert!(wrong.is_empty(), "{stack} {environment}: {wrong:#?}");
-    }
-}
-
-/// The check above is worth what it finds.
-#[test]
-fn every_kind_of_mistake_in_terraform_is_found() {
-    let provider = Provider::get();
-    let bench = Bench::render("jamdung", "production", Target::Terraform);
-    for mistakes::Mistake { file, edit: (from, to), said } in mistakes::MISTAKES {
-        let right = std::fs::read_to_string(bench.path(file)).expect("rendered");
-        let wrong = if from.is_empty() { format!("{right}{to}") } else { right.replacen(from, to, 1) };
-        assert_ne!(wrong, right, "{file} has no `{from}`");
-        std::fs::write(bench.path(file), wrong).expect("written");
-        let found = terraform::check(&provider, bench.folder());
-        assert!(found.iter().any(|one| one.contains(said)), "`{from}` as `{to}` in {file}: {found:#?}");
-        std::fs::write(bench.path(file), right).expect("written");
-    }
-    assert_eq!(terraform::check(&provider, bench.folder()).len(), 0);
-}
-
-/// Where neither Terraform nor OpenTofu is installed, the old one stands in: it knows right from wrong in the same way.
-#[test]
-fn the_old_terraform_formats_like_the_new() {
-    let format = |bench: &Bench| {
-        let mut old = std::process::Command::new(kept::old_terraform());
-        old.args(["fmt", "-check", "-diff", "-recursive"]).env("CHECKPOINT_DISABLE", "1").current_dir(bench.folder());
-        old
-    };
-    for (stack, environment) in CLOUDS {
-        run(&mut format(&Bench::render(stack, environment, Target::Terraform)));
-    }
-    let bench = Bench::render("jamdung", "production", Target::Terraform);
-    let alarms = bench.path("modules/alarms/main.tf");
-    let text = std::fs::read_to_string(&alarms).expect("rendered");
-    std::fs::write(alarms, text.replacen("  name = ", "  name  = ", 1)).expect("written");
-    assert!(!format(&bench).output().expect("it runs").status.success(), "the difference is not seen");
 }
 
 // proves S2.7, S3.6, S3.13, T14
@@ -266,15 +219,6 @@ fn nginx_and_haproxy_accept_their_configuration() {
     }
     for (stack, environment) in [("roastify", "production"), ("companion", "hybrid")] {
         Bench::render(stack, environment, Target::Haproxy).haproxy("haproxy.cfg");
-    }
-}
-
-/// Findings of the security scanner are mended or explained in `.checkov.yaml`.
-#[test]
-fn checkov_finds_nothing_that_is_not_explained() {
-    for (stack, environment) in CLOUDS {
-        let bench = Bench::render(stack, environment, Target::Terraform);
-        run(kept::checkov().args(["--quiet", "--compact", "--directory", "."]).current_dir(bench.folder()));
     }
 }
 

@@ -6,7 +6,7 @@ use stack::{Kind, Schedule, Trigger};
 use super::{
     cloud::{Cloud, Shape, label},
     function::{is_task, schedule},
-    role,
+    role, secret,
 };
 use crate::{
     hcl::{self, Block},
@@ -188,7 +188,7 @@ fn wired(cloud: &Cloud<'_>, own: &str, trigger: &Trigger, retries: u32) -> Vec<B
                 "batch_size": 1,
                 "source_access_configuration {}": [
                     { "type": "VIRTUAL_HOST", "uri": "/" },
-                    { "type": "BASIC_AUTH", "uri": format!("= aws_secretsmanager_secret.queue_{name}.arn") },
+                    { "type": "BASIC_AUTH", "uri": format!("= aws_secretsmanager_secret.{}.arn", secret::login(&name)) },
                 ],
             }),
         )],

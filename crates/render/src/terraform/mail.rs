@@ -1,10 +1,45 @@
 //! Mail by SES: the domain, its signature, who hears of bounces, stored templates.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::json;
-use stack::Kind;
+use stack::{Extra, Kind};
 
 use super::cloud::{Cloud, label, text};
 use crate::hcl::{self, Block};
+
+/// Topics that hear of mails that came back: the key and the kind of event.
+pub(crate) fn told(extra: &Extra) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
+    let kinds = [("bounces", "BOUNCE"), ("complaints", "COMPLAINT")];
+    let topics = kinds.into_iter().filter_map(|(key, kind)| Some((key, kind, text(extra, key)?)));
+    topics.filter(|(_, _, topic)| topic.starts_with("topic."))
+}
+
+/// SES may publish to these topics, for the configuration sets of this stack only.
+fn allowed(cloud: &Cloud<'_>) -> Vec<Block> {
+    let mut sets: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (name, extra) in cloud.extras(Kind::Mail).filter(|(_, extra)| !extra.settings.contains_key("url")) {
+        for (_, _, topic) in told(extra) {
+            sets.entry(topic).or_default().insert(format!("= aws_sesv2_configuration_set.{}.arn", label(name)));
+        }
+    }
+    let policies = sets.into_iter().map(|(topic, sets)| {
+        let own = label(topic.trim_start_matches("topic."));
+        let arn = format!("= aws_sns_topic.{own}.arn");
+        hcl::resource(
+            "aws_sns_topic_policy",
+            &own,
+            json!({
+                "arn": arn,
+                "policy": super::role::policy(&[json!({
+                    "Effect": "Allow", "Principal": { "Service": "ses.amazonaws.com" }, "Action": "sns:Publish", "Resource": arn,
+                    "Condition": { "ArnEquals": { "aws:SourceArn": sets } },
+                })]),
+            }),
+        )
+    });
+    policies.collect()
+}
 
 pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
@@ -39,8 +74,8 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<Block> {
                 "behavior_on_mx_failure": "REJECT_MESSAGE",
             }),
         ));
-        for (key, kind) in [("bounces", "BOUNCE"), ("complaints", "COMPLAINT")] {
-            let Some(topic) = text(extra, key).and_then(|text| text.strip_prefix("topic.")) else { continue };
+        for (key, kind, topic) in told(extra) {
+            let topic = topic.trim_start_matches("topic.");
             blocks.push(hcl::resource(
                 "aws_sesv2_configuration_set_event_destination",
                 &format!("{own}_{key}"),
@@ -66,5 +101,6 @@ pub(crate) fn domains(cloud: &Cloud<'_>) -> Vec<Block> {
             })));
         }
     }
+    blocks.extend(allowed(cloud));
     blocks
 }

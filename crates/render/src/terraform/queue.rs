@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 use stack::{Kind, ResourceRef};
 
 use super::{
-    cloud::{Cloud, flag, label, text, texts},
+    cloud::{Cloud, flag, label, reference, text, texts},
     database::user,
-    secret,
+    mail, secret,
 };
 use crate::hcl::{self, Block};
 
@@ -33,6 +33,10 @@ pub(crate) fn queues(cloud: &Cloud<'_>) -> Vec<Block> {
         let store = ResourceRef { kind: Kind::Queue, name: name.clone() };
         let address = format!("amqps://{}:PASSWORD@${{{host}}}/", user(cloud));
         blocks.extend(secret::of_store(cloud, &store, "broker", &address));
+        let mut triggers = cloud.stack.functions.values().filter_map(|function| function.on.as_ref());
+        if triggers.any(|trigger| trigger.on == store) {
+            blocks.extend(secret::of_reader(cloud, &store, &user(cloud)));
+        }
         blocks
     });
     queues.collect()
@@ -42,6 +46,8 @@ pub(crate) fn topics(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();
     for (name, extra) in cloud.extras(Kind::Topic) {
         let fifo = flag(extra, "fifo");
+        let reference = reference(Kind::Topic, name);
+        let told = cloud.extras(Kind::Mail).any(|(_, mail)| mail::told(mail).any(|(_, _, topic)| topic == reference));
         let called = text(extra, "name").map_or_else(|| format!("${{local.name}}-{name}"), str::to_owned);
         blocks.push(hcl::resource(
             "aws_sns_topic",
@@ -51,7 +57,8 @@ pub(crate) fn topics(cloud: &Cloud<'_>) -> Vec<Block> {
                 "display_name": text(extra, "about").map(hcl::plain),
                 "fifo_topic": fifo.then_some(true),
                 "content_based_deduplication": fifo.then_some(true),
-                "kms_master_key_id": "alias/aws/sns",
+                "# SES may not write under AWS's own key": told.then_some(Value::Null),
+                "kms_master_key_id": if told { cloud.key(&reference) } else { Some("alias/aws/sns".to_owned()) },
             }),
         ));
         for address in texts(extra, "to").into_iter().filter(|to| to.contains('@')) {

@@ -1,9 +1,14 @@
 //! What each program may do: what its `needs` say, what a `[role]` adds, and no more.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use stack::Kind;
 
-use super::cloud::{Cloud, Shape, flag, label, text, texts};
+use super::{
+    cloud::{Cloud, Shape, flag, label, text, texts},
+    secret,
+};
 use crate::{
     hcl::{self, Block},
     program::{self, Program},
@@ -37,12 +42,58 @@ pub(crate) fn name(program: &Program<'_>) -> String {
     format!("{}_{}", program.kind, label(program.name))
 }
 
+/// What has to be read of the thing whose events start a function; a topic hands its events over by itself.
+fn started(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Value> {
+    let function = cloud.stack.functions.get(program.name).filter(|_| program.kind == Kind::Function);
+    let Some(on) = function.and_then(|function| function.on.as_ref()).map(|trigger| &trigger.on) else {
+        return Vec::new();
+    };
+    let name = label(&on.name);
+    let allow =
+        |actions: &[&str], resource: String| json!({ "Effect": "Allow", "Action": actions, "Resource": resource });
+    match on.kind {
+        // what it needs it may read already
+        Kind::Bucket if !program.needs().contains(&on) => vec![bucket(&name, false)],
+        Kind::Table => vec![allow(
+            &["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"],
+            format!("= aws_dynamodb_table.{name}.stream_arn"),
+        )],
+        Kind::Queue => vec![
+            allow(&["mq:DescribeBroker"], format!("= aws_mq_broker.{name}.arn")),
+            allow(
+                &["secretsmanager:GetSecretValue"],
+                format!("= aws_secretsmanager_secret.{}.arn", secret::login(&name)),
+            ),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// Reading and writing under the stack's own keys; AWS's let in whoever may do the rest.
+fn unlocked(cloud: &Cloud<'_>, program: &Program<'_>) -> Option<Value> {
+    let function = cloud.stack.functions.get(program.name).filter(|_| program.kind == Kind::Function);
+    let from = function.and_then(|function| function.on.as_ref()).map(|trigger| &trigger.on);
+    let kept = program.needs().into_iter().chain(from).filter(|need| matches!(need.kind, Kind::Bucket | Kind::Table));
+    let keys: BTreeSet<String> = kept.filter_map(|need| cloud.key(&need.to_string())).collect();
+    (!keys.is_empty())
+        .then(|| json!({ "Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": keys }))
+}
+
+/// Reading these secrets, and the key they lie under.
+fn reads(cloud: &Cloud<'_>, secrets: &[String]) -> Vec<Value> {
+    let mut statements =
+        vec![json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets })];
+    statements.extend(
+        cloud.key("variable").map(|key| json!({ "Effect": "Allow", "Action": "kms:Decrypt", "Resource": key })),
+    );
+    statements
+}
+
 fn statements(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Value> {
     let mut statements = Vec::new();
     let own = program.reference().to_string();
-    let trigger = cloud.stack.functions.get(program.name).filter(|_| program.kind == Kind::Function);
-    let from = trigger.and_then(|function| function.on.as_ref()).map(|trigger| &trigger.on);
-    for need in program.needs().into_iter().chain(from) {
+    statements.extend(started(cloud, program));
+    for need in program.needs() {
         let name = label(&need.name);
         let allow = |actions: &[&str], resources: Vec<String>| json!({ "Effect": "Allow", "Action": actions, "Resource": resources });
         statements.extend(match need.kind {
@@ -78,6 +129,7 @@ fn statements(cloud: &Cloud<'_>, program: &Program<'_>) -> Vec<Value> {
             _ => None,
         });
     }
+    statements.extend(unlocked(cloud, program));
     let mut extra: Vec<&str> = Vec::new();
     for (_, role) in cloud.extras(Kind::Role) {
         let of = texts(role, "of");
@@ -169,8 +221,10 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<Block> {
             }),
         ));
         let mut statements = statements(cloud, &program);
-        let secrets: Vec<String> =
+        // one secret may stand behind several names
+        let secrets: BTreeSet<String> =
             super::environment::of(cloud, &program).secrets.into_iter().map(|(_, arn)| format!("= {arn}")).collect();
+        let secrets: Vec<String> = secrets.into_iter().collect();
         if task {
             execution.extend(secrets);
         } else {
@@ -179,8 +233,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<Block> {
                 "Resource": format!("${{aws_cloudwatch_log_group.{own}.arn}}:*"),
             }));
             if !secrets.is_empty() {
-                statements
-                    .push(json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets }));
+                statements.extend(reads(cloud, &secrets));
             }
         }
         if !statements.is_empty() {
@@ -208,7 +261,7 @@ pub(crate) fn roles(cloud: &Cloud<'_>) -> Vec<Block> {
     if super::fargate::any(cloud) {
         execution.sort();
         execution.dedup();
-        blocks.extend(task_execution(&execution));
+        blocks.extend(task_execution(cloud, &execution));
     }
     blocks
 }
@@ -226,7 +279,7 @@ fn all_statements(cloud: &Cloud<'_>) -> Vec<Value> {
     whole
 }
 
-fn task_execution(secrets: &[String]) -> Vec<Block> {
+fn task_execution(cloud: &Cloud<'_>, secrets: &[String]) -> Vec<Block> {
     let mut blocks = vec![
         hcl::resource(
             "aws_iam_role",
@@ -246,11 +299,15 @@ fn task_execution(secrets: &[String]) -> Vec<Block> {
         ),
     ];
     if !secrets.is_empty() {
-        blocks.push(hcl::resource("aws_iam_role_policy", "task_execution", json!({
-            "name": "secrets",
-            "role": "= aws_iam_role.task_execution.id",
-            "policy": policy(&[json!({ "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secrets })]),
-        })));
+        blocks.push(hcl::resource(
+            "aws_iam_role_policy",
+            "task_execution",
+            json!({
+                "name": "secrets",
+                "role": "= aws_iam_role.task_execution.id",
+                "policy": policy(&reads(cloud, secrets)),
+            }),
+        ));
     }
     blocks
 }

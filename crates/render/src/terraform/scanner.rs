@@ -74,8 +74,8 @@ const EXPLAINED: [(&str, &[&str]); 15] = [
         &["CKV_AWS_305", "CKV2_AWS_52"],
     ),
     (
-        "the scanner does not follow a count, a reference or a slice",
-        &["CKV2_AWS_5", "CKV_AWS_394", "CKV2_AWS_3", "CKV_AWS_118"],
+        "the scanner does not follow a count, a slice, or an output into another module: backup, waf",
+        &["CKV2_AWS_5", "CKV_AWS_394", "CKV2_AWS_3", "CKV_AWS_118", "CKV2_AWS_8", "CKV2_AWS_29"],
     ),
 ];
 

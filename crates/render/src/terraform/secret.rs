@@ -78,6 +78,29 @@ pub(crate) fn of_store(cloud: &Cloud<'_>, store: &ResourceRef, what: &str, addre
     ]
 }
 
+/// The secret that Lambda reads a broker by, as its own name in these files.
+pub(crate) fn login(queue: &str) -> String {
+    format!("queue_{queue}_login")
+}
+
+/// A broker's user and password, in the form in which Lambda reads it for the functions that messages start.
+pub(crate) fn of_reader(cloud: &Cloud<'_>, queue: &ResourceRef, user: &str) -> Vec<Block> {
+    let name = label(&queue.name);
+    let own = login(&name);
+    let password = format!("= random_password.queue_{name}.result");
+    vec![
+        secret(cloud, &own, &format!("queue/{}-login", queue.name), "User and password of the broker, for Lambda"),
+        hcl::resource(
+            "aws_secretsmanager_secret_version",
+            &own,
+            json!({
+                "secret_id": format!("= aws_secretsmanager_secret.{own}.id"),
+                "secret_string": { "jsonencode()": { "username": user, "password": password } },
+            }),
+        ),
+    ]
+}
+
 /// The application's own secrets: the names, whose values are given by hand or by `slipway`.
 pub(crate) fn secrets(cloud: &Cloud<'_>) -> Vec<Block> {
     let mut blocks = Vec::new();

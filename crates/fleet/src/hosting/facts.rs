@@ -161,7 +161,7 @@ has ss && root ss -Hltnp 2>/dev/null | while read -r _ _ _ at _ users; do
   pid=${users#*pid=}; pid=${pid%%,*}; name=$(root readlink "/proc/$pid/exe" </dev/null 2>/dev/null); name=${name% (deleted)}
   if [ $needed ]; then echo "listening=$port ${name##*/}"
   elif [ "${name##*/}" = slipway ]; then echo "visitors=$port"; fi; done | sort -u
-has docker && say docker "$(root docker version --format '{{.Server.Version}}' 2>/dev/null || echo 'does not answer')"
+has docker && say docker "$(root timeout 5 docker version --format '{{.Server.Version}}' 2>/dev/null || echo 'does not answer')"
 has docker && say installed docker
 { has initdb || ls /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; } >/dev/null 2>&1 && say installed postgresql
 { has redis-server || has redis6-server || has valkey-server; } && say installed redis

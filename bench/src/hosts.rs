@@ -1,6 +1,6 @@
 //! A fleet of agents of this machine, each with a home of its own, reached without SSH.
 
-use std::{net::IpAddr, path::Path, process::Command, time::Duration};
+use std::{net::IpAddr, process::Command, time::Duration};
 
 use agent::{
     Client,
@@ -8,7 +8,6 @@ use agent::{
     protocol::{Call, Scope},
 };
 use fleet::{Fleet, Place};
-use release::{BuildOptions, Record, Store};
 
 use crate::{
     fault::{Doing, Fault},
@@ -60,25 +59,6 @@ impl Hosts {
 
     fn laptop(&self) -> Home {
         Home::at(self.folder.path().join("laptop"))
-    }
-
-    /// Builds a release that holds one program.
-    pub(crate) fn release(&self, program: &Path) -> Result<Record, Fault> {
-        let project = self.folder.path().join("project");
-        std::fs::create_dir_all(&project).doing("no project folder")?;
-        std::fs::copy(program, project.join("harbour")).doing(program.display())?;
-        let hosts: Vec<String> = self.names.iter().map(|name| format!("\"{name}\"")).collect();
-        let text = format!(
-            "app = \"harbour\"\n[service.web]\ndir = \".\"\nout = [\"harbour\"]\nrun = \"./harbour\"\n\
-             [environment.live]\ntarget = \"hosts\"\nhosts = [{}]\ndata = \"seed\"\n",
-            hosts.join(", ")
-        );
-        let environment = "live".parse().doing("environment")?;
-        let resolved =
-            stack::resolve("slipway.toml", &text, &environment).map_err(|problems| Fault::new(problems.to_string()))?;
-        let store = Store::open(self.laptop().store()).doing("no store")?;
-        let built = release::build(&resolved, &text, &project, &store, &BuildOptions::default(), &mut |_| {});
-        Ok(built.doing("no release")?.record)
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! Figures depend on the machine, so no test waits for them; ratios in one run are what counts.
 
+mod bucket;
 mod build;
 mod check;
 mod deploy;
@@ -14,10 +15,13 @@ mod edge;
 mod fault;
 mod hosts;
 mod load;
+mod machines;
 mod memory;
 mod peers;
 mod process;
+mod programs;
 mod render;
+mod rollout;
 mod row;
 mod ship;
 mod stand;
@@ -75,8 +79,12 @@ enum What {
     Memory,
     /// Requests that fail while deploys follow each other
     Load,
-    /// A redeploy of a changed program to three hosts, beside rsync
+    /// A redeploy of a changed program to three hosts over SSH, beside rsync
     Ship,
+    /// Deploy and rollback on three hosts over SSH
+    Hosts,
+    /// Objects of a bucket, beside nginx and the disk
+    Bucket,
     /// What `slipway status` asks of twenty hosts
     Status,
     /// A cold release build of the whole workspace
@@ -89,9 +97,20 @@ enum What {
 type Measure = fn(&Arguments) -> Result<Vec<Row>, Fault>;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    if words.next().as_deref() == Some(ship::SEND) {
+        let sent = ship::send(&words.collect::<Vec<_>>());
+        return sent.map_or_else(
+            |fault| {
+                eprintln!("error: {fault}");
+                ExitCode::FAILURE
+            },
+            |()| ExitCode::SUCCESS,
+        );
+    }
     let arguments = Arguments::parse();
     let what = arguments.what.unwrap_or(What::All);
-    let all: [(What, Measure); 9] = [
+    let all: [(What, Measure); 11] = [
         (What::Edge, edge::measure),
         (What::Check, check::measure),
         (What::Render, render::measure),
@@ -99,6 +118,8 @@ fn main() -> ExitCode {
         (What::Memory, memory::measure),
         (What::Load, load::measure),
         (What::Ship, ship::measure),
+        (What::Hosts, rollout::measure),
+        (What::Bucket, bucket::measure),
         (What::Status, status::measure),
         (What::Build, build::measure),
     ];

@@ -80,6 +80,22 @@ pub(crate) fn nginx_proxy(folder: &Path, upstream: SocketAddr) -> Result<Proxy, 
     nginx("nginx", folder, address, &server)
 }
 
+/// nginx as a store of files: PUT and GET below a folder.
+pub(crate) fn nginx_store(folder: &Path) -> Result<Proxy, Fault> {
+    let address = free_address()?;
+    let files = folder.join("files");
+    fs::create_dir_all(&files).doing("cannot write nginx's files")?;
+    fs::write(files.join("index.html"), "x".repeat(BODY)).doing("cannot write nginx's files")?;
+    let server = format!(
+        "server {{
+             listen {address} reuseport; root {}; client_max_body_size 64m; sendfile on;
+             location / {{ dav_methods PUT; create_full_put_path on; }}
+         }}",
+        files.display()
+    );
+    nginx("store", folder, address, &server)
+}
+
 fn nginx(name: &'static str, folder: &Path, address: SocketAddr, server: &str) -> Result<Proxy, Fault> {
     let folder = folder.join(name);
     fs::create_dir_all(&folder).doing("cannot write nginx's folder")?;

@@ -58,6 +58,11 @@ impl Stand {
 
     /// The stories' application, not deployed yet.
     pub(crate) fn harbour() -> Result<Self, Fault> {
+        Self::harbour_with("", "")
+    }
+
+    /// As [`Stand::harbour`], with more keys for the service and more tables for the stack.
+    pub(crate) fn harbour_with(keys: &str, tables: &str) -> Result<Self, Fault> {
         let stand = Self::empty()?;
         let text = format!(
             r#"app = "harbour"
@@ -69,6 +74,7 @@ run = "{}"
 port = 4000
 health = {{ path = "/health", every = "500ms", timeout = "400ms", up = 1, down = 2 }}
 drain = "2s"
+{keys}
 
 [route."{HOST}"]
 "/" = "service.web"
@@ -76,6 +82,8 @@ drain = "2s"
 [environment.dev]
 target = "local"
 listen = ["{}"]
+
+{tables}
 "#,
             sibling("harbour")?.display(),
             stand.address

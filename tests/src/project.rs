@@ -71,6 +71,11 @@ pub fn until<T>(what: &str, deadline: Duration, mut check: impl FnMut() -> Optio
 /// A program of this workspace. The stories are built before it is needed, by `cargo build --workspace`.
 pub fn binary(name: &str) -> PathBuf {
     let deps = std::env::current_exe().expect("the test's own path");
+    // beside a program that is no test, as the benchmarks are
+    let beside = deps.with_file_name(name);
+    if beside.exists() {
+        return beside;
+    }
     let folder = deps.parent().and_then(Path::parent).expect("target/<profile>/deps/<test>");
     let path = folder.join(name);
     assert!(path.exists(), "{} is not built: run `cargo build --workspace --bins` first", path.display());

@@ -68,6 +68,31 @@ impl Client {
     /// Sends a stream from `offset` on, which is what [`Client::uploaded`] told. `sent` counts up with the bytes that are
     /// on their way. Fails with `Unreachable` when it is cut; what has arrived stays, for a day.
     pub async fn upload(&self, stream: &Stream<'_>, offset: u64, sent: &Arc<AtomicU64>) -> Result<(), TargetError> {
+        self.put(stream, offset, sent, false).await.map(drop)
+    }
+
+    /// As [`Client::upload`], and the host takes the release in as soon as it has the whole stream: one way there and back
+    /// less than with [`Client::take_in`].
+    pub async fn upload_whole(
+        &self,
+        stream: &Stream<'_>,
+        offset: u64,
+        sent: &Arc<AtomicU64>,
+    ) -> Result<Taken, TargetError> {
+        match self.put(stream, offset, sent, true).await? {
+            Some(taken) => Ok(taken),
+            None => self.take_in(stream.digest).await,
+        }
+    }
+
+    /// Sends a stream; what became of the release, if it was to be taken in.
+    async fn put(
+        &self,
+        stream: &Stream<'_>,
+        offset: u64,
+        sent: &Arc<AtomicU64>,
+        take: bool,
+    ) -> Result<Option<Taken>, TargetError> {
         let Stream { path, digest, size, needed } = *stream;
         let cannot = |error: std::io::Error| TargetError::Failed {
             reason: format!("cannot read {}: {error}; try again", path.display()),
@@ -87,17 +112,23 @@ impl Client {
                 Err(error) => Some((Err(error), (file, counter))),
             }
         });
-        let uri = format!("/v1/uploads/{digest}?offset={offset}&size={size}&needed={needed}");
+        let uri = format!("/v1/uploads/{digest}?offset={offset}&size={size}&needed={needed}&take={take}");
         let Some(socket) = self.socket() else {
             return Err(self.cut("releases are sent over a socket of this machine".to_owned()));
         };
         let sending = socket::send_body(socket, Method::PUT, &uri, StreamBody::new(pieces));
         let response = tokio::select! {
             response = sending => response.map_err(|reason| self.cut(reason))?,
-            () = stalled(sent) => return Err(self.cut(format!("nothing moved for {} s", STALLED.as_secs()))),
+            () = stalled(sent, size) => return Err(self.cut(format!("nothing moved for {} s", STALLED.as_secs()))),
         };
+        if take && response.status() == StatusCode::PRECONDITION_FAILED {
+            return Ok(Some(Taken::Lacks));
+        }
         let uploaded: Uploaded = self.read(response).await?;
-        if uploaded.offset == size { Ok(()) } else { Err(self.cut("the connection was cut".to_owned())) }
+        if uploaded.offset != size {
+            return Err(self.cut("the connection was cut".to_owned()));
+        }
+        Ok(uploaded.taken.then_some(Taken::Whole))
     }
 
     /// Lets the host take a release in from a stream that it has whole.
@@ -142,13 +173,13 @@ impl Client {
     }
 }
 
-/// Until nothing has moved for too long.
-async fn stalled(sent: &AtomicU64) {
+/// Until nothing has moved for too long, while there is something left to move.
+async fn stalled(sent: &AtomicU64, size: u64) {
     let mut last = sent.load(Ordering::Relaxed);
     loop {
         tokio::time::sleep(STALLED).await;
         let now = sent.load(Ordering::Relaxed);
-        if now == last {
+        if now == last && now < size {
             return;
         }
         last = now;

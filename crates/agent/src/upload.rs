@@ -3,6 +3,7 @@
 //! - `GET /v1/releases?app=A` answers a [`Shelf`].
 //! - `GET /v1/uploads/<digest>` answers how much of a stream is here: [`Uploaded`].
 //! - `PUT /v1/uploads/<digest>?offset=N&size=T&needed=M` adds to it, from its present end on. What came before a cut stays.
+//!   With `&take=true` the release is taken in at once when the stream is whole.
 //! - `POST /v1/uploads/<digest>` takes the release in, once the whole stream has the digest it is called by. 412 when the
 //!   sender took content for granted that is not here.
 //! - `POST /v1/prune?app=A&keep=N` removes old releases; never one that an environment runs or may roll back to.
@@ -64,6 +65,9 @@ pub struct Shelf {
 pub struct Uploaded {
     /// Bytes, from the beginning.
     pub offset: u64,
+    /// Whether the release was taken in.
+    #[serde(default)]
+    pub taken: bool,
 }
 
 /// What was removed.
@@ -169,7 +173,10 @@ async fn shelf(State(host): State<Arc<Host>>, Query(of): Query<OfApp>) -> Respon
 }
 
 async fn uploaded(State(host): State<Arc<Host>>, extract::Path(digest): extract::Path<String>) -> Response {
-    answer(path(&host, &digest).map(|path| Uploaded { offset: fs::metadata(path).map_or(0, |meta| meta.len()) }))
+    answer(
+        path(&host, &digest)
+            .map(|path| Uploaded { offset: fs::metadata(path).map_or(0, |meta| meta.len()), taken: false }),
+    )
 }
 
 #[derive(Debug, Deserialize)]
@@ -181,6 +188,9 @@ struct Coming {
     /// What the release takes once it is unpacked.
     #[serde(default)]
     needed: u64,
+    /// The release is to be taken in when all of it is here.
+    #[serde(default)]
+    take: bool,
 }
 
 async fn add(
@@ -250,7 +260,11 @@ async fn add(
             return give_up(stream, &taken(&own)).await;
         }
         if ended {
-            return answer(Ok(Uploaded { offset: held.length() }));
+            let offset = held.length();
+            if coming.take && offset == coming.size {
+                return receive(own, held).await;
+            }
+            return answer(Ok(Uploaded { offset, taken: false }));
         }
     }
 }
@@ -273,7 +287,12 @@ async fn take_in(State(host): State<Arc<Host>>, extract::Path(digest): extract::
         Ok(held) => held,
         Err(error) => return refuse(&error),
     };
+    receive(host, held).await
+}
+
+async fn receive(host: Arc<Host>, held: Held) -> Response {
     let work = move || {
+        let offset = held.length();
         let mut file = File::open(&held.path).map_err(Error::file("read", &held.path))?;
         let mut hasher = blake3::Hasher::new();
         hasher.update_reader(&file).map_err(Error::file("read", &held.path))?;
@@ -287,7 +306,7 @@ async fn take_in(State(host): State<Arc<Host>>, extract::Path(digest): extract::
             Ok((app, release)) => {
                 fs::remove_file(&held.path).map_err(Error::file("remove", &held.path))?;
                 tracing::info!(%app, %release, "received");
-                Ok(Ok(()))
+                Ok(Ok(Uploaded { offset, taken: true }))
             }
             Err(error) => {
                 // room can be made, and then the stream is still of use
@@ -303,7 +322,7 @@ async fn take_in(State(host): State<Arc<Host>>, extract::Path(digest): extract::
         }
     };
     match blocking(work).await {
-        Ok(Ok(())) => Json(serde_json::json!({})).into_response(),
+        Ok(Ok(uploaded)) => Json(uploaded).into_response(),
         Ok(Err(NotTaken::Lacks(reason))) => {
             (StatusCode::PRECONDITION_FAILED, Json(TargetError::Failed { reason })).into_response()
         }

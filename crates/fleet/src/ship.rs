@@ -146,7 +146,7 @@ impl Shipper {
         let packed = cell.get_or_try_init(|| self.pack(release.clone(), has)).await?;
         let stream =
             Stream { path: packed.file.path(), digest: &packed.digest, size: packed.size, needed: packed.needed };
-        let mut offset = client.uploaded(stream.digest).await?.min(stream.size);
+        let offset = client.uploaded(stream.digest).await?.min(stream.size);
         let needed = (stream.size - offset) + stream.needed + RESERVE;
         if needed > there.free {
             let reason = format!(
@@ -157,16 +157,14 @@ impl Shipper {
             );
             return Err(TargetError::Failed { reason });
         }
-        let began = offset;
-        if offset < stream.size || stream.size == 0 {
-            let moved = Arc::new(AtomicU64::new(offset));
-            let watching = self.watch(client.host(), &moved, stream.size);
-            let uploaded = client.upload(&stream, offset, &moved).await;
-            watching.abort();
-            uploaded?;
-            offset = stream.size;
+        if offset == stream.size && stream.size > 0 {
+            return Ok((0, client.take_in(stream.digest).await?));
         }
-        Ok((offset - began, client.take_in(stream.digest).await?))
+        let moved = Arc::new(AtomicU64::new(offset));
+        let watching = self.watch(client.host(), &moved, stream.size);
+        let taken = client.upload_whole(&stream, offset, &moved).await;
+        watching.abort();
+        Ok((stream.size - offset, taken?))
     }
 
     /// Tells how far an upload is, ten times a second.

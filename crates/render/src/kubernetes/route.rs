@@ -144,7 +144,7 @@ fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
                 "type": "URLRewrite", "urlRewrite": { "path": { "type": "ReplacePrefixMatch", "replacePrefixMatch": "/" } },
             }]);
             let strips = path.strip && path.path != "/";
-            rules(path).into_iter().map(move |(name, upgrade)| {
+            rules(route, path).into_iter().map(move |(name, upgrade)| {
                 json!({
                     "name": name,
                     "matches": [{
@@ -174,16 +174,25 @@ fn http_route(scene: &Scene<'_>, route: &Route) -> Value {
 
 /// Names of a path's rules, and which of them is for connections that become WebSockets. A body that is measured must be
 /// whole before it goes on, which what is sent over a WebSocket never is: there they have a rule of their own.
-fn rules(path: &PathRoute) -> Vec<(String, bool)> {
-    let name = rule(path);
+fn rules(route: &Route, path: &PathRoute) -> Vec<(String, bool)> {
+    let name = rule(route, path);
     let upgrade = (path.max_body.is_some() && path.websocket).then(|| (format!("{name}-upgrade"), true));
     upgrade.into_iter().chain([(name, false)]).collect()
 }
 
-/// Name of a path's rule.
-fn rule(path: &PathRoute) -> String {
-    let words = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_ascii_lowercase();
-    if words.is_empty() { "all".to_owned() } else { words }
+/// Name of a path's rule, one of its own: `/api/v1` and `/api-v1` have the same words.
+fn rule(route: &Route, path: &PathRoute) -> String {
+    let words = |path: &PathRoute| {
+        let words = path.path.trim_matches('/').replace(|c: char| !c.is_ascii_alphanumeric(), "-").to_ascii_lowercase();
+        let words = words.trim_matches('-');
+        if words.is_empty() { "all".to_owned() } else { words.to_owned() }
+    };
+    let name = words(path);
+    let before = route.paths.iter().take_while(|other| other.path != path.path);
+    match before.filter(|other| words(other) == name).count() {
+        0 => name,
+        others => format!("{name}-{}", others + 1),
+    }
 }
 
 fn redirect(scene: &Scene<'_>, route: &Route) -> Value {
@@ -224,9 +233,9 @@ fn cors(scene: &Scene<'_>, route: &Route, path: &PathRoute, problems: &mut Probl
     Some(json!({
         "apiVersion": "gateway.envoyproxy.io/v1alpha1",
         "kind": "SecurityPolicy",
-        "metadata": labels::meta(scene, "route", "route", &format!("{}-{}", object(&route.host), rule(path))),
+        "metadata": labels::meta(scene, "route", "route", &format!("{}-{}", object(&route.host), rule(route, path))),
         "spec": {
-            "targetRefs": targets(route, rules(path)),
+            "targetRefs": targets(route, rules(route, path)),
             "cors": {
                 "allowOrigins": origins,
                 "allowCredentials": true,
@@ -257,7 +266,7 @@ fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Vec<Value> {
         json!({ "type": "ConsistentHash", "consistentHash": { "type": "Cookie", "cookie": { "name": "slipway", "ttl": "24h" } } })
     });
     let buffer = path.max_body.map(|size| json!({ "limit": size.to_string() }));
-    let name = format!("{}-{}", object(&route.host), rule(path));
+    let name = format!("{}-{}", object(&route.host), rule(route, path));
     let policy = |(rule, upgrade): (String, bool)| {
         let buffer = buffer.as_ref().filter(|_| !upgrade);
         let name = if upgrade { format!("{name}-upgrade") } else { name.clone() };
@@ -275,7 +284,7 @@ fn traffic(scene: &Scene<'_>, route: &Route, path: &PathRoute) -> Vec<Value> {
             })
         })
     };
-    rules(path).into_iter().filter_map(policy).collect()
+    rules(route, path).into_iter().filter_map(policy).collect()
 }
 
 /// One Ingress for all names. It carries no limits, origins, sizes or stickiness: those are each controller's own words.
@@ -328,4 +337,23 @@ fn ingress(scene: &Scene<'_>, routes: &[&Route], problems: &mut Problems) -> She
         },
     });
     ("ingress".to_owned(), "The way in, for clusters without a Gateway controller.".to_owned(), vec![document])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_with_the_same_words_have_rules_of_their_own() {
+        let text = "app = \"x\"\n[service.api]\nimage = \"a:1\"\nport = 3000\n[route.\"a.example\"]\n\
+                    \"/\" = { to = \"service.api\" }\n\"/api/v1\" = { to = \"service.api\", max_body = \"1Mi\" }\n\
+                    \"/api-v1\" = { to = \"service.api\" }\n\"/~x/\" = { to = \"service.api\" }\n";
+        let dev = stack::EnvironmentName::new("dev").expect("a name");
+        let resolved = stack::resolve("slipway.toml", text, &dev).unwrap_or_else(|problems| panic!("{problems}"));
+        let route = &resolved.stack.routes[0];
+        let mut names: Vec<String> =
+            answered(route).flat_map(|path| rules(route, path)).map(|(name, _)| name).collect();
+        names.sort();
+        assert_eq!(names, ["all", "api-v1", "api-v1-2", "api-v1-2-upgrade", "x"]);
+    }
 }

@@ -36,6 +36,9 @@ const FUNCTIONS: [&str; 17] = [
     "try",
 ];
 
+/// Types are written as if they were calls.
+const TYPES: [&str; 3] = ["list", "map", "object"];
+
 /// Meta-arguments of `lifecycle`; OpenTofu 1.11 alone has `enabled`, Terraform alone `action_trigger`.
 const LIFECYCLE: [&str; 2] = ["create_before_destroy", "ignore_changes"];
 
@@ -59,7 +62,7 @@ struct Found {
 impl Visit for Found {
     fn visit_func_call(&mut self, call: &FuncCall) {
         let name = call.name.name.as_str();
-        if !call.name.namespace.is_empty() || !FUNCTIONS.contains(&name) {
+        if !call.name.namespace.is_empty() || !(FUNCTIONS.contains(&name) || TYPES.contains(&name)) {
             self.wrong.insert(format!("function {name}"));
         }
         visit::visit_func_call(self, call);

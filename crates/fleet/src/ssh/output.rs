@@ -38,7 +38,9 @@ impl Output {
         if said.contains("No space left on device") {
             return SshError::NoSpace { host, said: last_line(said) };
         }
-        if said.contains("sudo:") {
+        // It may complain of other things too, and then do what it is asked.
+        let refused = |line: &str| line.starts_with("sudo: ") && !line.contains("unable to resolve host");
+        if refused(&last_line(said)) || said.contains("is not in the sudoers file") {
             return SshError::NoSudo { host, said: last_line(said) };
         }
         SshError::Failed {
@@ -51,4 +53,21 @@ impl Output {
 
 fn last_line(text: &str) -> String {
     text.lines().last().unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(stderr: &str) -> SshError {
+        Output { code: 1, stdout: Vec::new(), stderr: stderr.into() }.failure("a")
+    }
+
+    #[test]
+    fn a_command_that_failed_is_not_taken_for_a_sudo_that_refused() {
+        assert!(matches!(of("sudo: a password is required\n"), SshError::NoSudo { .. }));
+        assert!(matches!(of("sudo: unable to resolve host b: no\nbad option\n"), SshError::Failed { .. }));
+        assert!(matches!(of("sudo: unable to resolve host b: no\n"), SshError::Failed { .. }));
+        assert!(matches!(of("cp: No space left on device\n"), SshError::NoSpace { .. }));
+    }
 }

@@ -5,7 +5,10 @@ use agent::{
     members::Members,
     protocol::{Call, Reply, Scope},
 };
-use fleet::{hosting::removal, ssh::Ssh};
+use fleet::{
+    hosting::{harden, removal},
+    ssh::Ssh,
+};
 use jiff::Timestamp;
 
 use super::{
@@ -35,7 +38,8 @@ pub(crate) struct Remove {
 pub(crate) async fn run(command: &Remove, printer: Printer) -> Done {
     let machine = reach_all(std::slice::from_ref(&command.host), None, printer).await?.remove(0);
     let host = machine.ssh.host().to_owned();
-    if machine.facts.program.is_none() && !(command.purge && machine.facts.home) {
+    let walled = machine.facts.ufw_file.is_some() || machine.facts.nft_file.is_some();
+    if machine.facts.program.is_none() && !walled && !(command.purge && machine.facts.home) {
         printer.say(format_args!("{} {host} is no host: nothing was changed", paint(GOOD, "ok")));
         return Ok(Exit::Done);
     }
@@ -64,6 +68,9 @@ pub(crate) async fn run(command: &Remove, printer: Printer) -> Done {
     take(&machine, &removal::steps(command.purge), None, printer).await?;
     let kept = if command.purge { "" } else { "; its data are in /var/lib/slipway" };
     printer.say(format_args!("{} Slipway is removed from {host}{kept}", paint(GOOD, "ok")));
+    if machine.facts.sshd_file.is_some() {
+        printer.say(format_args!("its sshd still takes keys only; that is in {}", harden::SSHD_FILE));
+    }
     printer.hint(format_args!("take \"{}\" out of `hosts` in slipway.toml", command.host));
     Ok(Exit::Done)
 }

@@ -6,7 +6,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AlarmRule, BadQuantity, Comparison, Kind, MetricUnit, Period, ResourceName, Stack};
+use crate::{AlarmRule, BadQuantity, Comparison, Kind, MetricUnit, Period, ResourceName, Stack, suggest};
 
 /// One gate that a deploy passes.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,14 +135,16 @@ fn compares(text: &str) -> bool {
 
 /// `http.errors < 5%`.
 fn condition(text: &str) -> Result<Rule, BadQuantity> {
-    let rule: AlarmRule = text.parse().map_err(|bad| BadQuantity { what: "a check of a gate", ..bad })?;
     let bad = |mend: String| BadQuantity::new("a check of a gate", text, mend);
-    if !LOOKED_AT.contains(&rule.metric) {
-        return Err(bad(format!(
-            "a deploy can look at {}; let the gate's `run` find out anything else",
-            LOOKED_AT.map(|metric| format!("`{metric}`")).join(", ")
-        )));
+    let name = text.split(['<', '>']).next().unwrap_or_default().trim();
+    if !LOOKED_AT.contains(&name) {
+        let known = || {
+            let known = LOOKED_AT.map(|metric| format!("`{metric}`")).join(", ");
+            format!("a deploy can look at {known}; let the gate's `run` find out anything else")
+        };
+        return Err(bad(suggest(name, LOOKED_AT).map_or_else(known, |near| format!("did you mean `{near}`?"))));
     }
+    let rule: AlarmRule = text.parse().map_err(|wrong: BadQuantity| bad(wrong.mend))?;
     if rule.unit == MetricUnit::Rate {
         return Err(bad("write a share of all answers, as in `http.errors < 5%`".to_owned()));
     }
@@ -209,6 +211,7 @@ mod tests {
         for (bad, mend) in [
             ("cpu < 80%", "let the gate's `run`"),
             ("http.erors < 5%", "did you mean `http.errors`"),
+            ("pages < 5", "a deploy can look at `http.errors`"),
             ("http.errors>5%", "turn it around"),
             ("http.errors < 5% for 5m", "leave `for` out"),
             ("http.errors < 5/s", "a share of all answers"),

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use engine::desired::InstanceState;
+
 use super::*;
 
 mod hosts;

@@ -110,6 +110,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The same for errors; slowness is no fault.
+    pub(crate) fn at_any_speed(self) -> Self {
+        Self { max_slower: f64::INFINITY, ..self }
+    }
+}
+
 impl Policy {
     /// The stages of `rollout` on so many `hosts`, and everything else by default.
     ///

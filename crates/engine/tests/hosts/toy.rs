@@ -75,6 +75,8 @@ pub(crate) struct Inner {
     pub(crate) desired: Desired,
     pub(crate) problem: Option<&'static str>,
     pub(crate) promoted: Option<u64>,
+    /// Its visitors wait.
+    pub(crate) slow: Option<Revision>,
     /// Verbs it did.
     pub(crate) did: Vec<&'static str>,
     pub(crate) levels: Vec<Level>,
@@ -162,7 +164,12 @@ impl Target for Toy {
             expected: running.clone().map(|revision| (revision, 2)).collect(),
             instances: running.clone().flat_map(|one| [instance(&one, 1), instance(&one, 2)]).collect(),
             serving: inner.desired.traffic.clone(),
-            traffic: running.map(|one| (one, Traffic { requests: 100, errors: 1, p95_ms: 20.0 })).collect(),
+            traffic: running
+                .map(|one| {
+                    let p95_ms = if inner.slow.as_ref() == Some(&one) { 2000.0 } else { 20.0 };
+                    (one, Traffic { requests: 100, errors: 1, p95_ms })
+                })
+                .collect(),
             promoted: inner.promoted,
             ..Observed::default()
         })

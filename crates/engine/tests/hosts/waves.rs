@@ -7,7 +7,7 @@ use engine::{
     deployment::{Begin, Deployment, Report},
     journal::{DeployKind, Event, Outcome, Step},
     plan::steady,
-    policy::{Policy, Stage},
+    policy::{Limits, Policy, Stage},
     record::records,
     target::Target,
     watcher::{Progress, Watcher},
@@ -85,6 +85,30 @@ fn a_host_that_is_lost_while_the_lock_is_given_back_is_named_too() {
     assert_eq!((report.outcome, report.partial), (Outcome::Succeeded, true));
     assert_eq!(report.notes, [said.clone()]);
     assert!(notes.contains(&said), "{notes:?}");
+}
+
+#[test]
+fn a_release_is_not_blamed_for_visitors_that_waited_for_a_lost_host() {
+    for loses in [true, false] {
+        let hosts = environment(3);
+        let toys = hosts.all.clone();
+        let stages = vec![Stage { percent: 100, bake: Duration::from_secs(1), hold: false }];
+        let limits = Limits { min_requests: 0, ..Limits::default() };
+        let policy = Policy { stages, limits, ..Policy::default() };
+        let (report, _) = deploy(&hosts, DeployKind::Deploy, 'b', &policy, |step, _| {
+            if step == Step::Bake {
+                toys.iter().for_each(|toy| toy.inner.lock().expect("no panic").slow = Some(revision('b')));
+                if loses {
+                    set(&toys[2], Mood::Off);
+                }
+            }
+        });
+        if loses {
+            assert_eq!((&report.outcome, report.partial), (&Outcome::Succeeded, true), "{:?}", report.notes);
+        } else {
+            assert!(matches!(report.outcome, Outcome::RolledBack { .. }), "{report:?}");
+        }
+    }
 }
 
 // proves S4.1: a host that dies before the commit point aborts the deploy, and its reason is clear

@@ -1,8 +1,9 @@
 //! HCL as a person writes it, laid out as `terraform fmt` would: a small writer of blocks, attributes and expressions.
 //!
 //! Bodies are plain values with four conventions: a key that ends in ` {}` is a nested block (a list gives several), a
-//! key that begins with `# ` is a comment, a text that begins with `= ` is an expression, and an object whose only key
-//! ends in `()` is a call. Nulls are left out. Other texts are templates: [`plain`] keeps `${` as it is.
+//! key that begins with `# ` is a comment (its value `false` leaves it out), a text that begins with `= ` is an
+//! expression, and an object whose only key ends in `()` is a call. Nulls are left out. Other texts are templates:
+//! [`plain`] keeps `${` as it is.
 
 use std::fmt::Write as _;
 
@@ -119,6 +120,9 @@ fn attributes(text: &mut String, body: &Map<String, Value>, depth: usize) {
     let mut begun = false;
     for (key, value) in body {
         if let Some(comment) = key.strip_prefix("# ") {
+            if *value == Value::Bool(false) {
+                continue;
+            }
             flush(text, &mut rows, depth, "");
             indent(text, depth);
             let _ = writeln!(text, "# {comment}");
@@ -251,6 +255,9 @@ fn object(map: &Map<String, Value>, depth: usize) -> String {
     let mut rows = Vec::new();
     for (key, value) in map {
         if let Some(comment) = key.strip_prefix("# ") {
+            if *value == Value::Bool(false) {
+                continue;
+            }
             flush(&mut text, &mut rows, depth + 1, "");
             indent(&mut text, depth + 1);
             let _ = writeln!(text, "# {comment}");
@@ -280,6 +287,7 @@ mod tests {
                     "cidr_block": "10.0.0.0/16",
                     "enable_dns_support": true,
                     "# why": null,
+                "# not this": false,
                     "name": "= var.name",
                     "gone": null,
                     "path": plain("${HOME}"),

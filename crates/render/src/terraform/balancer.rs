@@ -43,7 +43,7 @@ fn group(own: &str, port: u16, kind: &str, health: &Value, sticky: bool, drain: 
             "vpc_id": "= aws_vpc.main.id",
             "deregistration_delay": drain.min(3600),
             "health_check {}": health,
-            "# a visitor keeps coming to the same one, as WebSockets that fall back want": sticky.then_some(Value::Null),
+            "# a visitor keeps coming to the same one, as WebSockets that fall back want": sticky,
             "stickiness {}": sticky.then(|| json!({ "type": "lb_cookie", "cookie_duration": 86_400 })),
             "lifecycle {}": { "create_before_destroy": true },
         }),

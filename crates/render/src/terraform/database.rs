@@ -261,7 +261,7 @@ fn aurora(cloud: &Cloud<'_>, name: &ResourceName, database: &Database) -> Vec<Bl
                 "skip_final_snapshot": "= !var.protect",
                 "final_snapshot_identifier": format!("${{local.name}}-{name}-last"),
                 "serverlessv2_scaling_configuration {}": {
-                    "# it pauses only from nothing": pause.map_or(Value::Null, |_| Value::Null),
+                    "# it pauses only from nothing": pause.is_some(),
                     "min_capacity": if pause.is_some() { json!(0) } else { json!(unit(least)) },
                     "max_capacity": unit(most),
                     "seconds_until_auto_pause": pause,

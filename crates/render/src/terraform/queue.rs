@@ -1,6 +1,6 @@
 //! Message brokers, and topics.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stack::{Kind, ResourceRef};
 
 use super::{
@@ -18,7 +18,7 @@ pub(crate) fn queues(cloud: &Cloud<'_>) -> Vec<Block> {
         let mut blocks = vec![hcl::resource("aws_mq_broker", &own, json!({
             "broker_name": format!("${{local.name}}-{name}"),
             "engine_type": "RabbitMQ",
-            "# the oldest that Amazon MQ still runs": version.starts_with("3.12").then_some(Value::Null),
+            "# the oldest that Amazon MQ still runs": version.starts_with("3.12"),
             "engine_version": if version.starts_with("3.") { "3.13" } else { version },
             "auto_minor_version_upgrade": true,
             "host_instance_type": if cluster { "mq.m5.large" } else { "mq.t3.micro" },
@@ -57,7 +57,7 @@ pub(crate) fn topics(cloud: &Cloud<'_>) -> Vec<Block> {
                 "display_name": text(extra, "about").map(hcl::plain),
                 "fifo_topic": fifo.then_some(true),
                 "content_based_deduplication": fifo.then_some(true),
-                "# SES may not write under AWS's own key": told.then_some(Value::Null),
+                "# SES may not write under AWS's own key": told,
                 "kms_master_key_id": if told { cloud.key(&reference) } else { Some("alias/aws/sns".to_owned()) },
             }),
         ));

@@ -41,7 +41,7 @@ pub(crate) fn tables(cloud: &Cloud<'_>) -> Vec<Block> {
                 "attribute {}": attributes,
                 "global_secondary_index {}": indexes,
                 "ttl {}": text(extra, "ttl").map(|attribute| json!({ "attribute_name": attribute, "enabled": true })),
-                "# any moment of the last 35 days can be restored": flag(extra, "pitr").then_some(Value::Null),
+                "# any moment of the last 35 days can be restored": flag(extra, "pitr"),
                 "point_in_time_recovery {}": { "enabled": flag(extra, "pitr") },
                 "server_side_encryption {}": { "enabled": true, "kms_key_arn": cloud.key(&reference(Kind::Table, name)) },
             }))

@@ -64,27 +64,8 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
             format!("no control groups version 2 for {}; limits are not held by the kernel", lacking.join(" and "));
         add("limits", Verdict::Warn, said);
     }
-    let (skew, certain) = (facts.skew, facts.skew.abs() - facts.skew_error);
-    let keep = match facts.manager {
-        Some(Manager::Dnf) => "let chrony keep it: dnf install chrony && systemctl enable --now chronyd",
-        Some(Manager::Apt) => "let chrony keep it: apt-get install chrony",
-        None => "let chrony keep it",
-    };
-    let (clock, mend) = match certain {
-        off if off > 2.0 => (Verdict::Bad, format!("; {keep}")),
-        off if off > 0.5 => (Verdict::Warn, format!("; {keep}")),
-        _ => (Verdict::Good, String::new()),
-    };
-    add(
-        "clock",
-        clock,
-        format!(
-            "{:.1} s {}, give or take {:.1} s{mend}",
-            skew.abs(),
-            if skew < 0.0 { "behind" } else { "ahead" },
-            facts.skew_error
-        ),
-    );
+    let (verdict, said) = clock(facts);
+    add("clock", verdict, said);
     let disk = match facts.home_free {
         free if free < ROOM => Verdict::Bad,
         free if free < facts.home_size / 10 => Verdict::Warn,
@@ -139,6 +120,23 @@ pub fn check(facts: &Facts) -> Vec<Finding> {
         (Some(program), _) => add("agent", Verdict::Good, program.to_owned()),
     }
     found
+}
+
+/// How right its clock is, as far as that can be told over the connection.
+fn clock(facts: &Facts) -> (Verdict, String) {
+    let (skew, certain) = (facts.skew, facts.skew.abs() - facts.skew_error);
+    let keep = match facts.manager {
+        Some(Manager::Dnf) => "let chrony keep it: dnf install chrony && systemctl enable --now chronyd",
+        Some(Manager::Apt) => "let chrony keep it: apt-get install chrony",
+        None => "let chrony keep it",
+    };
+    let (clock, mend) = match certain {
+        off if off > 2.0 => (Verdict::Bad, format!("; {keep}")),
+        off if off > 0.5 => (Verdict::Warn, format!("; {keep}")),
+        _ => (Verdict::Good, String::new()),
+    };
+    let way = if skew < 0.0 { "behind" } else { "ahead" };
+    (clock, format!("{:.1} s {way}, give or take {:.1} s{mend}", skew.abs(), facts.skew_error))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub struct Facts {
     pub kernel: String,
     /// As in `Debian GNU/Linux 12 (bookworm)`.
     pub system: String,
-    /// Its kind and version, as in `amzn 2023`. Source: `os-release(5)`, ID and VERSION_ID.
+    /// Its kind and version, as in `amzn 2023`. Source: `os-release(5)`, `ID` and `VERSION_ID`.
     pub distribution: String,
     /// What installs packages.
     pub manager: Option<Manager>,

@@ -17,7 +17,7 @@ use crate::ssh::{Rights, Ssh, SshError};
 const RELOAD: Duration = Duration::from_secs(10);
 
 /// When a host undoes what was changed by itself. Longer than a change and [`RELOAD`] take together.
-const UNHEARD: Duration = Duration::from_secs(60);
+const UNHEARD: Duration = Duration::from_mins(1);
 
 /// A second sshd that serves one connection, with the configuration that is there now. Root's own path of programs may
 /// lack it, and it insists on its whole path.

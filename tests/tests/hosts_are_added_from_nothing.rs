@@ -101,25 +101,6 @@ fn what_was_cut_short_is_continued_where_it_ended() {
 }
 
 #[test]
-fn a_machine_without_systemd_starts_its_agent_by_cron() {
-    let hosts = Hosts::start(1);
-    let (story, host) = (Story::empty(), hosts.destination(0));
-    // what tells programs that systemd runs the machine
-    hosts.run(0, "mv /run/systemd/system /run/systemd/away").expect(0);
-    hosts.slipway(&story, &["host", "add", &host, "--yes"]).expect(0);
-    let line = hosts.ask(0, "cat /etc/cron.d/slipway");
-    assert!(line.contains("@reboot root /usr/local/bin/slipway agent --keep --home /var/lib/slipway"), "{line}");
-    let again = hosts.slipway(&story, &["host", "add", &host, "--yes"]).expect(0).stderr;
-    assert!(again.contains("nothing was changed"), "{again}");
-    hosts.slipway(&story, &["host", "list", &host]).expect(0);
-    hosts.slipway(&story, &["host", "remove", &host, "--yes"]).expect(0);
-    assert_eq!(
-        hosts.ask(0, "pgrep -a slipway; ls /etc/cron.d/slipway 2>/dev/null; ls -d /var/lib/slipway"),
-        "/var/lib/slipway"
-    );
-}
-
-#[test]
 fn servers_are_installed_with_the_host_and_the_agent_starts_its_own() {
     let hosts = Hosts::start(1);
     let (story, host) = (Story::empty(), hosts.destination(0));

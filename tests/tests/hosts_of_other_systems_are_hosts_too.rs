@@ -41,6 +41,8 @@ fn a_machine_without_systemd_is_a_host_also_after_it_was_started_again() {
     assert_eq!(hosts.ask(0, "cat /proc/1/comm; ls -d /run/systemd/system 2>/dev/null; :"), "sshd");
     let story = hosts.harbour("harbour", 1);
     hosts.add(&story);
+    let line = hosts.ask(0, "cat /etc/cron.d/slipway");
+    assert!(line.contains("@reboot root /usr/local/bin/slipway agent --keep --home /var/lib/slipway"), "{line}");
     let again = hosts.slipway(&story, &["host", "add", &hosts.destination(0), "--yes"]).expect(0).stderr;
     assert!(again.contains("nothing was changed"), "{again}");
     hosts.slipway(&story, &["deploy", "--yes"]).expect(0);

@@ -132,9 +132,9 @@ fn answer(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     }
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
     let mut body = all.split_off(end);
-    let had = body.len();
-    body.resize(length.unwrap_or(had).max(had), 0);
-    stream.read_exact(&mut body[had..])?;
+    let begun = body.len();
+    body.resize(length.unwrap_or(begun).max(begun), 0);
+    stream.read_exact(&mut body[begun..])?;
     Ok(body)
 }
 
@@ -186,5 +186,5 @@ fn keyed(key: &[u8], text: &str) -> Vec<u8> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -50,10 +50,10 @@ fn until_served(fleet: &Fleet, arguments: &[&str], marker: &str) -> Result<Durat
     let mut command: Command = fleet.command(arguments);
     let begun = Instant::now();
     let child = command.spawn().doing("slipway does not start")?;
-    let mut served = None;
-    while served.is_none() && begun.elapsed() < Duration::from_mins(1) {
+    let mut took = None;
+    while took.is_none() && begun.elapsed() < Duration::from_mins(1) {
         if (0..fleet.hosts.count()).all(serves) {
-            served = Some(begun.elapsed());
+            took = Some(begun.elapsed());
         } else {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -63,7 +63,7 @@ fn until_served(fleet: &Fleet, arguments: &[&str], marker: &str) -> Result<Durat
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(Fault::new(format!("slipway {}: {}", arguments.join(" "), said.trim())));
     }
-    served.ok_or_else(|| Fault::new(format!("not every host served `{marker}` within a minute")))
+    took.ok_or_else(|| Fault::new(format!("not every host served `{marker}` within a minute")))
 }
 
 fn millis(time: Duration) -> f64 {

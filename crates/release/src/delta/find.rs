@@ -43,12 +43,7 @@ pub(super) struct Stretch {
 /// threads; their number changes nothing.
 pub(super) fn find(before: &[u8], content: &[u8], threads: usize) -> Vec<Stretch> {
     let pieces = content.len().div_ceil(PIECE);
-    let differing = in_parallel(pieces, threads, |piece| {
-        let (from, to) = (piece * PIECE, (piece + 1) * PIECE);
-        let (new, old) = (&content[from..content.len().min(to)], before.get(from..before.len().min(to)));
-        differing(old.unwrap_or_default(), new)
-    });
-    let still = differing.iter().sum::<usize>() < content.len() / STILL;
+    let still = differing(before, content, threads) < content.len() / STILL;
     let known = 0..if still { 0 } else { before.len() };
     let table = Table::of(before, std::slice::from_ref(&known), COARSE);
     let coarse = in_parallel(pieces, threads, |piece| {
@@ -70,11 +65,15 @@ pub(super) fn find(before: &[u8], content: &[u8], threads: usize) -> Vec<Stretch
     joined(all.into_iter())
 }
 
-/// How many bytes are others, about.
-fn differing(old: &[u8], new: &[u8]) -> usize {
-    let (olds, news) = (old.as_chunks::<8>().0, new.as_chunks::<8>().0);
-    let equal = olds.iter().zip(news).filter(|(old, new)| old == new).count() * 8;
-    new.len() - equal
+/// How many bytes of `content` are others than at the same place of `before`, about.
+pub(super) fn differing(before: &[u8], content: &[u8], threads: usize) -> usize {
+    let each = in_parallel(content.len().div_ceil(PIECE), threads, |piece| {
+        let (from, to) = (piece * PIECE, (piece + 1) * PIECE);
+        let (new, old) = (&content[from..content.len().min(to)], before.get(from..before.len().min(to)));
+        let (olds, news) = (old.unwrap_or_default().as_chunks::<8>().0, new.as_chunks::<8>().0);
+        new.len() - olds.iter().zip(news).filter(|(old, new)| old == new).count() * 8
+    });
+    each.iter().sum()
 }
 
 /// Stretches where one goes on where the one before ends are one.

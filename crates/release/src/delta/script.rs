@@ -20,7 +20,7 @@
 //! the lowest bit.
 
 use super::{
-    find::{Stretch, find},
+    find::{Stretch, differing, find},
     moved::{Moved, Part},
     program::{Kind, MOST, Place, Program},
 };
@@ -28,6 +28,9 @@ use crate::digest::in_parallel;
 
 /// Bytes that are copied before they are handed on.
 const BLOCK: usize = 64 << 10;
+
+/// Where less than one of so many bytes differs, the few addresses among them are not worth the search for what moved.
+const STILL: usize = 256;
 
 /// Copied bytes that are compared by one thread at a time.
 const SHARE: usize = 2 << 20;
@@ -44,7 +47,8 @@ struct Step {
 /// The script that makes `content` of `before`. Works on up to `threads` threads; their number changes nothing.
 pub(super) fn write(mut before: Vec<u8>, content: &[u8], threads: usize) -> Vec<u8> {
     let (old, new) = (Program::of(&before), Program::of(content));
-    let moved = if old.loads.is_empty() || new.loads.is_empty() {
+    let still = differing(&before, content, threads) < content.len() / STILL;
+    let moved = if still || old.loads.is_empty() || new.loads.is_empty() {
         Moved::default()
     } else {
         let alike = find(&before[..old.end()], &content[..new.end()], threads);

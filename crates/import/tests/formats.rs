@@ -122,6 +122,7 @@ fn broken_and_hostile_files_are_refused_in_bounded_time() {
         ("main.tf", "resource \"a\" {".to_owned()),
         ("main.tf", format!("a = {}", "[".repeat(1_000_000))),
         ("main.tf", format!("a = {}1", "!".repeat(100_000))),
+        ("nginx.conf", format!("proxy_pass server {}", "a {".repeat(1_000_000))),
         ("app.json", "{".repeat(1_000_000)),
         ("fly.toml", format!("a = {}", "[".repeat(1_000_000))),
     ] {
@@ -140,5 +141,25 @@ fn broken_and_hostile_files_are_refused_in_bounded_time() {
     fs::remove_file(folder.path().join("compose.yaml")).unwrap();
     assert!(matches!(import(folder.path()), Err(ImportError::Nothing { .. })));
     assert!(matches!(import(&folder.path().join("none")), Err(ImportError::Unreadable { .. })));
+    assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
+}
+
+/// Names that lead to names, each inside many brackets, are followed only so far, and no stack overflows.
+#[test]
+fn hostile_values_of_terraform_end() {
+    let began = std::time::Instant::now();
+    let mut text = String::from("locals {\n  a0 = \"x\"\n");
+    for at in 1..200 {
+        let (open, close) = ("[".repeat(30), "]".repeat(30));
+        text.extend(["  a", &at.to_string(), " = ", &open, "local.a", &(at - 1).to_string(), close.as_str(), "\n"]);
+    }
+    text += "  big = [local.big1, local.big1, local.big1]\n";
+    for at in 1..30 {
+        let next = format!("local.big{}", at + 1);
+        text.extend(["  big", &at.to_string(), " = [", &next, ", ", &next, ", ", &next, "]\n"]);
+    }
+    text += "}\nresource \"aws_s3_bucket\" \"b\" {\n  bucket = \"files\"\n  a = local.a199\n  b = local.big\n}\n";
+    let imported = imported(&[("main.tf", &text)]);
+    assert!(imported.stack.contains("[bucket.b]"), "{}", imported.stack);
     assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
 }

@@ -11,6 +11,8 @@ mod fact;
 mod made;
 #[path = "round_trip/said.rs"]
 mod said;
+#[path = "round_trip/scene.rs"]
+mod scene;
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 

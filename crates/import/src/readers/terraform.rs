@@ -42,9 +42,7 @@ pub(crate) fn read(files: &[&File], draft: &mut Draft) -> Result<Vec<Entry>, (St
         .map(|sheet| (path::folder(sheet.name).to_owned(), sheet.tree.clone()))
         .collect();
     let modules = Modules::of(&sheets, &values);
-    let mut budget = 0;
-    let trees: Vec<(&str, Node)> =
-        sheets.iter().map(|sheet| (sheet.name, modules.filled(sheet, &mut budget))).collect();
+    let trees = filled(&sheets, &modules)?;
     let marks: Vec<Marks> = files.iter().map(|_| Marks::default()).collect();
     let mut resources = Vec::new();
     let mut roots = Vec::new();
@@ -72,6 +70,22 @@ pub(crate) fn read(files: &[&File], draft: &mut Draft) -> Result<Vec<Entry>, (St
         resource::one(resource, &all, draft);
     }
     Ok(roots.iter().flat_map(|(name, root)| entries(name, root, UNKNOWN)).collect())
+}
+
+/// The files with every name replaced by its value: a way of many names through deep values takes a deep stack.
+fn filled<'f>(sheets: &[Sheet<'f>], modules: &Modules) -> Result<Vec<(&'f str, Node)>, (String, String)> {
+    let fill = || {
+        let mut budget = 0;
+        sheets.iter().map(|sheet| (sheet.name, modules.filled(sheet, &mut budget))).collect()
+    };
+    let first = sheets.first().map_or_else(String::new, |sheet| sheet.name.to_owned());
+    std::thread::scope(|scope| {
+        let filling = std::thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, fill);
+        let filling =
+            filling.map_err(|error| (first.clone(), format!("cannot start to read it: {error}; try again")))?;
+        let broken = |_| (first, "the reader broke down; import the file it was made from".to_owned());
+        filling.join().map_err(broken)
+    })
 }
 
 /// Whether a file gives values to variables.

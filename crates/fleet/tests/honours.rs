@@ -25,7 +25,7 @@ fn buckets_events_and_topics_are_served_by_hosts() {
 fn a_topic_goes_to_functions_services_and_queues_and_to_nobody_else() {
     let tables = |to: &str| {
         format!(
-            "{SERVICE}[service.worker]\nrun = \"./worker\"\n[function.a]\nrun = \"./a\"\n\
+            "{SERVICE}[service.worker]\nrun = \"./worker\"\n[function.a]\nrun = \"./a\"\nschedule = \"@daily\"\n\
              [queue.mq]\nengine = \"rabbitmq:3.12\"\n[topic.news]\nto = [{to}]\n"
         )
     };

@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn an_archive_that_leads_out_of_its_folder_is_refused() {
         let id = "1".repeat(64);
-        let index = format!(r#"[{{"Config":"../../etc/passwd","Layers":[]}}]"#);
-        let folder = archive(&[(INDEX, &index)]);
+        let index = r#"[{"Config":"../../etc/passwd","Layers":[]}]"#;
+        let folder = archive(&[(INDEX, index)]);
         let refused = read(folder.path(), &"shop".parse().unwrap(), &format!("sha256:{id}")).unwrap_err();
         assert!(refused.to_string().contains("passwd"), "{refused}");
         let none = archive(&[(INDEX, "[]")]);

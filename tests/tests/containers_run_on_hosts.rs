@@ -117,13 +117,22 @@ hosts = [{}]
 
     /// What the instance of `web` on a host itself answers.
     fn ask(&self, index: usize, path: &str) -> Option<String> {
-        let port = self.instances("web").into_iter().find(|(host, ..)| *host == index)?.1;
+        let port = self.port(index)?;
         let script = format!(
             "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\\r\\nHost: a\\r\\n\\r\\n' >&3 && cat <&3"
         );
         let answer = self.hosts.run(index, &format!("timeout 20 bash -c \"{script}\"")).stdout;
         let good = answer.split(' ').nth(1) == Some("200");
         answer.split_once("\r\n\r\n").filter(|_| good).map(|(_, body)| body.trim().to_owned())
+    }
+
+    /// Where the instance of `web` on a host listens.
+    fn port(&self, index: usize) -> Option<u64> {
+        let instances = fs::read_dir(self.data(index).with_file_name("instances")).ok()?.flatten();
+        let read = |path: PathBuf| serde_json::from_str::<Value>(&fs::read_to_string(path).ok()?).ok();
+        let records = instances.filter_map(|entry| read(entry.path().join("instance.json")));
+        let mut web = records.filter(|record| record["service"] == "web" && record["ready"] == true);
+        web.next()?["port"].as_u64()
     }
 
     /// Host and port of the instances of a service that are ready.
@@ -170,6 +179,14 @@ hosts = [{}]
         self.hosts.root(index).join("var/lib/slipway/apps/harbour/production/data")
     }
 
+    /// Megabytes of the image that was built on the laptop.
+    fn image_size(&self) -> f64 {
+        let sizes = self.docker.run(&["image", "ls", "--quiet", "slipway/harbour"]);
+        let newest = sizes.lines().next().expect("an image").to_owned();
+        let size = self.docker.run(&["image", "inspect", "--format", "{{.Size}}", &newest]);
+        size.parse::<f64>().expect("bytes") / 1e6
+    }
+
     /// What functions noted of their events on any host.
     fn notes(&self) -> Vec<String> {
         let folders = HOSTS.into_iter().filter_map(|index| fs::read_dir(self.data(index)).ok());
@@ -178,6 +195,11 @@ hosts = [{}]
             files.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("took-")));
         notes.filter_map(|path| fs::read_to_string(path).ok()).collect()
     }
+}
+
+/// What a deploy says that it sent.
+fn sent(said: &str) -> &str {
+    said.lines().find(|line| line.contains(" sent ")).unwrap_or(" nothing")
 }
 
 // proves issue 3, 5 (containers), 6 (functions) and 8 (queues) over real hosts; S3.6, S2.8
@@ -270,7 +292,8 @@ fn a_queue_serves_both_hosts(world: &World) {
     add(1);
     add(0);
     world.release("two");
-    world.slipway(&["deploy", "--yes"]).expect(0);
+    let said = world.slipway(&["deploy", "--yes"]).expect(0).stderr;
+    println!("another image of {:.1} MB and another marker:{}", world.image_size(), sent(&said));
     world.serves("two");
     add(1);
     assert_eq!(broker(0), before, "neither touches the broker");

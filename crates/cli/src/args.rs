@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, clap::Args)]
 pub(crate) struct Common {
     /// The stack file; by default `slipway.toml` here or in a folder above
-    #[arg(long, short = 'f', global = true, value_name = "PATH", env = "SLIPWAY_FILE", help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "PATH", env = "SLIPWAY_FILE", help_heading = "Everywhere")]
     pub(crate) file: Option<PathBuf>,
     /// The environment; by default `dev`, or the only one there is
     #[arg(long, short = 'e', global = true, value_name = "NAME", env = "SLIPWAY_ENV", help_heading = "Everywhere")]

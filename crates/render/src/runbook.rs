@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use stack::{Failover, Kind, Migrations, Resolved, TargetKind};
+use serde_json::Value;
+use stack::{DataClass, Failover, Kind, Migrations, Resolved, TargetKind, gate::When};
 
 use crate::{File, Input, kubernetes};
 
@@ -18,10 +19,10 @@ pub(crate) fn render(input: &Input) -> Vec<File> {
         let hosts: Vec<&str> = resolved.stack.routes.iter().map(|route| route.host.as_str()).collect();
         let _ = writeln!(
             text,
-            "| {} | {} | {:?} | {} | {} |",
+            "| {} | {} | {} | {} | {} |",
             resolved.name,
             place(resolved),
-            resolved.environment.data,
+            data(resolved.environment.data),
             if resolved.environment.approve { "after a person's yes" } else { "at once" },
             hosts.join(", ")
         );
@@ -47,10 +48,18 @@ fn place(resolved: &Resolved) -> String {
     }
 }
 
+fn data(kind: DataClass) -> &'static str {
+    match kind {
+        DataClass::Seed => "invented",
+        DataClass::Anonymised => "real, with persons made unrecognisable",
+        DataClass::Real => "real",
+    }
+}
+
 fn environment(text: &mut String, resolved: &Resolved) {
     let name = &resolved.name;
     let _ = writeln!(text, "\n## {name}");
-    gates(text, resolved, "before", "Before a deploy");
+    gates(text, resolved, When::Before, "Before a deploy");
     let _ = writeln!(
         text,
         "\n### Deploy to {name}\n\n```console\n$ slipway deploy --env {name} --dry-run\n$ slipway deploy --env {name}\n$ slipway status --env {name}\n```\n"
@@ -88,7 +97,7 @@ fn environment(text: &mut String, resolved: &Resolved) {
             None => {}
         }
     }
-    gates(text, resolved, "after", "After a deploy");
+    gates(text, resolved, When::After, "After a deploy");
     let _ = writeln!(
         text,
         "\n### Take {name} back\n\n```console\n$ slipway releases\n$ slipway rollback --env {name}\n```\n\nThe schema stays. `slipway rollback --env {name} --with-database` also undoes this release's migrations, after it has said what is lost."
@@ -97,27 +106,36 @@ fn environment(text: &mut String, resolved: &Resolved) {
     failover(text, resolved);
 }
 
-fn gates(text: &mut String, resolved: &Resolved, when: &str, heading: &str) {
-    let gates = resolved.stack.extras.iter().filter(|(need, extra)| {
-        need.kind == Kind::Gate && extra.settings.get("when").and_then(serde_json::Value::as_str) == Some(when)
-    });
-    let list = |extra: &stack::Extra, key: &str| -> Vec<String> {
-        let items = extra.settings.get(key).and_then(serde_json::Value::as_array);
-        items.into_iter().flatten().filter_map(serde_json::Value::as_str).map(str::to_owned).collect()
-    };
-    let mut begun = false;
-    for (_, extra) in gates {
-        if !begun {
-            let _ = writeln!(text, "\n### {heading} ({})\n", resolved.name);
-            begun = true;
+fn gates(text: &mut String, resolved: &Resolved, when: When, heading: &str) {
+    let gates = resolved.stack.gates(when);
+    let orders = orders(resolved, when);
+    if gates.is_empty() && orders.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\n### {heading} ({})\n", resolved.name);
+    if !gates.is_empty() {
+        let _ = writeln!(text, "`slipway deploy` sees to these itself, and asks a person for those with a box.\n");
+    }
+    for gate in gates {
+        if let Some(run) = &gate.run {
+            let _ = writeln!(text, "- `{run}` succeeds");
         }
-        if let Some(run) = extra.settings.get("run").and_then(serde_json::Value::as_str) {
-            let _ = writeln!(text, "- [ ] `{run}` succeeds");
-        }
-        for check in list(extra, "checks").into_iter().chain(list(extra, "order")) {
-            let _ = writeln!(text, "- [ ] {check}");
+        for check in &gate.checks {
+            let _ = writeln!(text, "- {}{}", if check.asks() { "[ ] " } else { "" }, check.text);
         }
     }
+    for order in orders {
+        let _ = writeln!(text, "- in this order: {order}");
+    }
+}
+
+/// The steps that gates put in an order, for people.
+fn orders(resolved: &Resolved, when: When) -> Vec<String> {
+    let when = when.to_string();
+    let gates = resolved.stack.extras.iter().filter(|(reference, _)| reference.kind == Kind::Gate);
+    let gates = gates.filter(|(_, extra)| extra.settings.get("when").and_then(Value::as_str) == Some(&when));
+    let steps = gates.filter_map(|(_, extra)| extra.settings.get("order")?.as_array());
+    steps.map(|steps| steps.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")).collect()
 }
 
 fn restore(text: &mut String, resolved: &Resolved) {

@@ -19,7 +19,7 @@ pub(crate) struct Logs {
     #[arg(long, short = 'n', default_value_t = 100, value_name = "COUNT")]
     lines: usize,
     /// Go on with new lines as they come
-    #[arg(long, short = 'F')]
+    #[arg(long, short = 'f', short_alias = 'F')]
     follow: bool,
 }
 

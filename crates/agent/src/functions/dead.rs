@@ -138,9 +138,10 @@ mod tests {
         remove(&folder, &name, &letters[0]).unwrap();
         remove(&folder, &name, &letters[1]).unwrap();
         let service: ResourceRef = "service.api".parse().unwrap();
-        bury(&folder, &service, &letter(3)).unwrap();
+        let of_service = letter(3);
+        bury(&folder, &service, &of_service).unwrap();
         assert_eq!(all(&folder).iter().map(|one| one.function.as_str()).collect::<Vec<_>>(), ["service.api"]);
-        remove(&folder, &service, &letter(3)).unwrap();
+        remove(&folder, &service, &of_service).unwrap();
         assert!(all(&folder).is_empty());
     }
 }

@@ -46,9 +46,8 @@ pub(super) fn explain(destination: &Destination) -> Command {
     command
 }
 
-/// Connects to a host that others are reached through, as `ssh` does for them, and at once ends. Exit code 255 when no
-/// connection came about.
-pub(super) fn knock(destination: &Destination, before: Option<&str>, strict: bool) -> Command {
+/// A connection of its own, shared with nobody, that carries nothing else along.
+fn lone() -> Command {
     let mut command = quiet();
     command.args([
         "-T",
@@ -61,7 +60,15 @@ pub(super) fn knock(destination: &Destination, before: Option<&str>, strict: boo
         "-o",
         "ClearAllForwardings=yes",
     ]);
-    command.args(["-o", "RemoteCommand=none", "-o", &format!("ConnectTimeout={CONNECT_SECONDS}")]);
+    command.args(["-o", "RemoteCommand=none"]);
+    command
+}
+
+/// Connects to a host that others are reached through, as `ssh` does for them, and at once ends. Exit code 255 when no
+/// connection came about.
+pub(super) fn knock(destination: &Destination, before: Option<&str>, strict: bool) -> Command {
+    let mut command = lone();
+    command.args(["-o", &format!("ConnectTimeout={CONNECT_SECONDS}")]);
     if strict {
         // so that it names the host whose key it does not know
         command.args(["-o", "StrictHostKeyChecking=yes"]);
@@ -81,19 +88,8 @@ pub(super) fn rehearse(destination: &Destination, control: &Path, line: &str) ->
         quoted(&control.display().to_string()),
         quoted(line)
     );
-    let mut command = quiet();
-    command.args([
-        "-T",
-        "-a",
-        "-x",
-        "-o",
-        "ControlMaster=no",
-        "-o",
-        "ControlPath=none",
-        "-o",
-        "ClearAllForwardings=yes",
-    ]);
-    command.args(["-o", "RemoteCommand=none", "-o", "StrictHostKeyChecking=yes", "-o", "UpdateHostKeys=no"]);
+    let mut command = lone();
+    command.args(["-o", "StrictHostKeyChecking=yes", "-o", "UpdateHostKeys=no"]);
     command.args(["-o", "NumberOfPasswordPrompts=0", "-o", &format!("ProxyCommand={}", way.replace('%', "%%"))]);
     command.args(["--", destination.argument(), "exit 0"]);
     command
